@@ -1,0 +1,40 @@
+"""Multi-task learning for Keras 3: tasks, masked losses and metrics, multi-task models.
+
+Classes are registered on import, so that `keras.saving.load_model` needs no custom objects.
+"""
+
+from mtl_keras import labels, losses, metrics, tasks
+from mtl_keras.labels import LabelSpec
+from mtl_keras.losses import MaskedLoss
+from mtl_keras.metrics import MaskedAUC, MaskedMetric, TaskScore, delta_m
+from mtl_keras.model import MultiTaskModel
+from mtl_keras.tasks import (
+    BinaryTask,
+    CategoricalTask,
+    MultiLabelTask,
+    RegressionTask,
+    Task,
+    TokenTask,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BinaryTask",
+    "CategoricalTask",
+    "LabelSpec",
+    "MaskedAUC",
+    "MaskedLoss",
+    "MaskedMetric",
+    "MultiLabelTask",
+    "MultiTaskModel",
+    "RegressionTask",
+    "Task",
+    "TaskScore",
+    "TokenTask",
+    "delta_m",
+    "labels",
+    "losses",
+    "metrics",
+    "tasks",
+]

@@ -1,0 +1,181 @@
+"""Labels: which values a task accepts, which are missing, and how they meet an output."""
+
+import math
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+KINDS = {
+    "real": "finite numbers",
+    "probability": "numbers from 0 to 1",
+    "class": "class ids from 0 to {last}",
+}
+VIOLATIONS = ("below the range", "above the range", "not whole or not finite")
+
+
+class Labels(NamedTuple):
+    """Labels of one task and one batch, made safe to compute with.
+
+    `values` has no missing or invalid entry left (0 stands there), `labelled` says which
+    entries are real, `violations` counts the invalid ones, in the order of `VIOLATIONS`.
+    """
+
+    values: Any
+    labelled: Any
+    violations: Any
+
+
+@keras.saving.register_keras_serializable(package="mtl_keras")
+class LabelSpec:
+    """What the labels of a task look like.
+
+    NaN is always a missing label; `missing_value` names another one. Labels outside the
+    range are not trained on: they are counted, and `fit` stops with an error.
+
+    Args:
+        kind: "real" and "probability" label every element of the output, which has the
+            labels' shape; "class" labels every position with an id, and the output has one
+            more axis, over classes.
+        missing_value: the label that means "no label". Default NaN.
+        num_classes: number of classes, for kind "class".
+        task: name of the task, for error messages.
+
+    Raises:
+        ValueError: for an unknown kind, or classes given to another kind.
+
+    Example:
+
+    >>> spec = LabelSpec("class", missing_value=-1, num_classes=3)
+    >>> labels = spec.read([2, -1, 7], keras.ops.ones((3, 3)))
+    >>> [bool(b) for b in labels.labelled], [int(n) for n in labels.violations]
+    ([True, False, False], [0, 1, 0])
+    """
+
+    def __init__(
+        self,
+        kind: str = "real",
+        missing_value: float = math.nan,
+        num_classes: int | None = None,
+        task: str | None = None,
+    ):
+        if kind not in KINDS:
+            raise ValueError(f"`kind` must be one of {list(KINDS)}. Received: kind={kind!r}")
+        if (kind == "class") != (num_classes is not None):
+            raise ValueError(
+                "`num_classes` goes with kind 'class' and no other. "
+                f"Received: kind={kind!r}, num_classes={num_classes}"
+            )
+        self.kind = kind
+        self.missing_value = math.nan if missing_value is None else float(missing_value)
+        self.num_classes = num_classes
+        self.task = task
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether every element of the output has a label of its own."""
+        return self.kind != "class"
+
+    @property
+    def expectation(self) -> str:
+        """The valid labels in words."""
+        valid = KINDS[self.kind].format(last=(self.num_classes or 1) - 1)
+        missing = "" if math.isnan(self.missing_value) else f"{self.missing_value:g} or "
+        return f"{valid}, or {missing}NaN where missing"
+
+    def read(self, y_true, y_pred) -> Labels:
+        """Labels in the shape that goes with `y_pred`, with what is missing taken out."""
+        values = self.align(ops.cast(y_true, keras.config.floatx()), y_pred)
+        missing = ops.isnan(values)
+        if not math.isnan(self.missing_value):
+            missing = ops.logical_or(missing, ops.equal(values, self.missing_value))
+        mask = getattr(y_pred, "_keras_mask", None)
+        if mask is not None:
+            mask = ops.cast(mask, "bool")
+            missing = ops.logical_or(missing, ops.logical_not(_expand(mask, values)))
+        violations = [ops.logical_and(v, ops.logical_not(missing)) for v in self._check(values)]
+        invalid = violations[0]
+        for violation in violations[1:]:
+            invalid = ops.logical_or(invalid, violation)
+        labelled = ops.logical_not(ops.logical_or(missing, invalid))
+        counts = ops.stack([ops.sum(ops.cast(v, values.dtype)) for v in violations])
+        return Labels(ops.where(labelled, values, ops.zeros_like(values)), labelled, counts)
+
+    def align(self, y_true, y_pred):
+        """`y_true` in the shape of the output that it labels, see `label_shape`."""
+        if getattr(y_true.shape, "rank", 0) is None:
+            # TensorFlow may not know the rank while it traces; the output's is always known.
+            return ops.reshape(y_true, ops.shape(y_pred if self.elementwise else y_pred[..., 0]))
+        shape = self.label_shape(y_true.shape, y_pred.shape)
+        if len(shape) > len(y_true.shape):
+            return ops.expand_dims(y_true, -1)
+        return ops.squeeze(y_true, -1) if len(shape) < len(y_true.shape) else y_true
+
+    def label_shape(self, shape, output_shape) -> tuple[int | None, ...]:
+        """The shape that labels of `shape` take to go with an output of `output_shape`.
+
+        A trailing axis of 1 may come or go. Raises ValueError when they do not go together.
+        """
+        shape, expected = tuple(shape), tuple(output_shape)
+        expected = expected if self.elementwise else expected[:-1]
+        if _compatible(shape, expected):
+            return shape
+        if expected[1:] and expected[-1] == 1 and _compatible(shape, expected[:-1]):
+            return (*shape, 1)
+        if _compatible(shape, (*expected, 1)):
+            return shape[:-1]
+        raise ValueError(
+            f"{self._owner}labels must have shape {expected}, to go with an output of shape "
+            f"{tuple(output_shape)}. Received: labels of shape {shape}"
+        )
+
+    def _check(self, values):
+        nothing = ops.zeros_like(values, dtype="bool")
+        if self.kind == "real":
+            return nothing, nothing, ops.isinf(values)
+        if self.kind == "probability":
+            return ops.less(values, 0), ops.greater(values, 1), nothing
+        return (
+            ops.less(values, 0),
+            ops.greater(values, self.num_classes - 1),
+            ops.not_equal(values, ops.floor(values)),
+        )
+
+    @property
+    def _owner(self):
+        return f"Task '{self.task}': " if self.task else ""
+
+    def get_config(self) -> dict:
+        """Constructor arguments; NaN is written as None, which JSON has."""
+        missing = None if math.isnan(self.missing_value) else self.missing_value
+        return {
+            "kind": self.kind,
+            "missing_value": missing,
+            "num_classes": self.num_classes,
+            "task": self.task,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "LabelSpec":
+        """The inverse of `get_config`."""
+        return cls(**config)
+
+
+def spread(sample_weight, values):
+    """Row weights brought to the rank of `values`, to multiply with them."""
+    weight = ops.cast(sample_weight, values.dtype)
+    if len(weight.shape) == len(values.shape) + 1 and weight.shape[-1] == 1:
+        weight = ops.squeeze(weight, -1)
+    return _expand(weight, values)
+
+
+def _expand(rows, values):
+    while len(rows.shape) < len(values.shape):
+        rows = ops.expand_dims(rows, -1)
+    return ops.broadcast_to(rows, ops.shape(values))
+
+
+def _compatible(shape, expected):
+    return len(shape) == len(expected) and all(
+        a == b or a is None or b is None for a, b in zip(shape, expected, strict=True)
+    )

@@ -1,0 +1,330 @@
+"""MultiTaskModel: a Functional Keras model that knows its tasks."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from mtl_keras.atomic import atomic_output
+from mtl_keras.batches import complete_arrays, complete_stream, is_stream
+from mtl_keras.guard import TrainingGuard, failed_tasks
+from mtl_keras.metrics import TaskScore
+from mtl_keras.objective import Objective
+from mtl_keras.tasks import Task, checked_tasks
+
+
+@keras.saving.register_keras_serializable(package="mtl_keras")
+class MultiTaskModel(keras.Model):
+    """A Functional model with one output a task, trained by plain `model.fit`.
+
+    Losses, metrics and loss weights come from the tasks. A task that a batch has no labels
+    for (key absent, `None`, every label missing) is left out of that step; the others train.
+    Every log key has the task's prefix, even with one task, and `score` sums the model up.
+    Losses are means over labelled entries: `loss` is their weighted sum plus regularisers.
+
+    Args:
+        inputs: Keras inputs.
+        outputs: dict from task name to output tensor.
+        tasks: the tasks, one an output.
+        name: name of the model.
+
+    Raises:
+        ValueError: when outputs and tasks do not go together.
+
+    Example:
+
+    >>> x = keras.Input((4,))
+    >>> tasks = [BinaryTask("clicked"), RegressionTask("price")]
+    >>> h = keras.layers.Dense(8, activation="relu")(x)
+    >>> model = MultiTaskModel(x, {t.name: t.build_head()(h) for t in tasks}, tasks=tasks)
+    >>> model.compile("adam", loss_weights={"price": 0.1})
+    >>> y = {"clicked": keras.ops.ones((8,)), "price": keras.ops.zeros((8,))}
+    >>> sorted(model.fit(keras.ops.ones((8, 4)), y, verbose=0).history)[:4]
+    ['clicked_auc', 'clicked_labels', 'clicked_loss', 'loss']
+    """
+
+    # *args: Keras rebuilds a Functional subclass from its config only with this signature.
+    def __init__(self, *args: Any, tasks: Sequence[Task], **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        # A tuple, which Keras does not wrap.
+        self.tasks = tuple(checked_tasks(tasks))
+        _check_outputs(self.output, self.tasks)
+        self._objective = None
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """The compiled loss weight of each task."""
+        return dict(self._compiled_objective().weights)
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        score: TaskScore | None = None,
+        **options: Any,
+    ) -> None:
+        """Takes losses, weights and metrics from the tasks where they are not given here.
+
+        Args:
+            optimizer: Keras optimizer.
+            loss: dict by task, or a loss for all of them, instead of the tasks' own.
+            loss_weights: dict by task of numbers, not negative. A task that is not in it
+                keeps its own weight, 1 unless said otherwise.
+            metrics: dict by task of lists of metrics, instead of the tasks' own; the
+                scoring metric is always kept.
+            weighted_metrics: likewise, in addition; these see the sample weights.
+            score: what `score` is; default `TaskScore()`.
+            options: further arguments of `keras.Model.compile`: run_eagerly,
+                steps_per_execution, jit_compile, auto_scale_loss.
+
+        Raises:
+            ValueError: for unknown tasks, bad weights, or equal names of metrics.
+        """
+        optimizer = keras.optimizers.get(optimizer)
+        objective = Objective(self.tasks, loss, loss_weights, metrics, weighted_metrics, score)
+        objective.arguments |= {"optimizer": optimizer, **options}
+        self._objective = objective
+        super().compile(optimizer=optimizer, **options)
+
+    def _compiled_objective(self) -> Objective:
+        if self._objective is None:
+            raise ValueError("The model must be compiled first: call `model.compile(optimizer)`.")
+        return self._objective
+
+    # -- the training step
+
+    def compute_task_losses(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> dict[str, Any]:
+        """Each task's loss on a batch, times its loss weight, in task order.
+
+        Args:
+            x: inputs; needed when `y_pred` is not given.
+            y: labels by task; a task without labels has loss 0.
+            y_pred: outputs of the model for `x`.
+            sample_weight: weights by task, or one array for all tasks.
+            training: whether `x` is passed through the model in training mode.
+        """
+        y_pred = self(x, training=training) if y_pred is None else y_pred
+        objective = self._compiled_objective()
+        return objective.weighted(objective.terms(y, y_pred, sample_weight))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The sum of the weighted task losses and the model's own losses (regularisers)."""
+        objective = self._compiled_objective()
+        terms = objective.terms(y, y_pred, sample_weight)
+        objective.metrics.update_losses(list(terms.values()))
+        total = sum(objective.weighted(terms).values())
+        if self.losses:
+            # No loss is compiled into the base class: what it returns is regularisers alone.
+            total = total + super().compute_loss(x, y, y_pred, sample_weight, training)
+        return total
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Updates the tasks' metrics and returns all of the model's."""
+        self._compiled_objective().update_metrics(y, y_pred, sample_weight)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The loss, the tasks' report, then what layers own."""
+        metrics = super().metrics
+        if self.compiled:
+            metrics.insert(1, self._compiled_objective().metrics)
+        return metrics
+
+    # -- fit and evaluate, with complete batches and under guard
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        *args: Any,
+        callbacks: Any = None,
+        validation_data: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        """`keras.Model.fit`; labels and sample weights may lack tasks.
+
+        Raises:
+            ValueError: for an unknown task, an invalid label, a loss that is not finite, an
+                epoch without a label of a trained task, an empty data set.
+        """
+        if class_weight is not None:
+            raise ValueError(
+                "`class_weight` belongs to a task: BinaryTask('name', class_weight={1: 10.0}). "
+                f"Received: class_weight={class_weight}"
+            )
+        if is_stream(x) and not isinstance(x, keras.utils.PyDataset):
+            # Keras warns that it cannot shuffle a stream, also when nobody asked.
+            kwargs.setdefault("shuffle", False)
+        x, y, sample_weight = self._complete(x, y, sample_weight)
+        if isinstance(validation_data, (list, tuple)):
+            validation_data = self._complete(*keras.utils.unpack_x_y_sample_weight(validation_data))
+        return super().fit(
+            x,
+            y,
+            *args,
+            callbacks=self._guarded(callbacks),
+            validation_data=validation_data,
+            sample_weight=sample_weight,
+            **kwargs,
+        )
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        *args: Any,
+        callbacks: Any = None,
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """`keras.Model.evaluate`; labels and sample weights may lack tasks."""
+        x, y, sample_weight = self._complete(x, y, sample_weight)
+        return super().evaluate(
+            x, y, *args, callbacks=self._guarded(callbacks), sample_weight=sample_weight, **kwargs
+        )
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """`keras.Model.train_on_batch`; labels and sample weights may lack tasks."""
+        if class_weight is not None:
+            raise ValueError(
+                "`class_weight` belongs to a task: BinaryTask('name', class_weight={1: 10.0}). "
+                f"Received: class_weight={class_weight}"
+            )
+        y, sample_weight = complete_arrays(y, sample_weight, self.tasks, self.output)
+        logs = super().train_on_batch(x, y, sample_weight, return_dict=True)
+        self.check_logs(logs, "`train_on_batch`")
+        return logs if return_dict else self._flatten_metrics_in_order(logs)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """`keras.Model.test_on_batch`; labels and sample weights may lack tasks."""
+        y, sample_weight = complete_arrays(y, sample_weight, self.tasks, self.output)
+        logs = super().test_on_batch(x, y, sample_weight, return_dict=True)
+        self.check_logs(logs, "`test_on_batch`")
+        return logs if return_dict else self._flatten_metrics_in_order(logs)
+
+    def _complete(self, x, y, sample_weight):
+        if is_stream(x):
+            return complete_stream(x, self.tasks, self.output), y, sample_weight
+        return (x, *complete_arrays(y, sample_weight, self.tasks, self.output))
+
+    def _guarded(self, callbacks):
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            if not any(isinstance(c, TrainingGuard) for c in callbacks.callbacks):
+                callbacks.append(TrainingGuard())
+            return callbacks
+        callbacks = callbacks or []
+        return [
+            TrainingGuard(),
+            *(callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]),
+        ]
+
+    def check_logs(self, logs: Mapping[str, Any], place: str) -> None:
+        """Raises ValueError when `logs` show a task with invalid labels or a bad loss.
+
+        Args:
+            logs: what a train or test step returned.
+            place: where it happened, for the message.
+        """
+        failed = failed_tasks([task.name for task in self.tasks], logs)
+        if not failed:
+            return
+        if keras.backend.backend() == "jax" and getattr(self, "_jax_state", None):
+            self.jax_state_sync()
+        objective = self._compiled_objective()
+        for name, counts in objective.metrics.violations().items():
+            received = ", ".join(f"{n} {kind}" for kind, n in counts.items())
+            raise ValueError(
+                f"Task '{name}': labels must be {objective.losses[name].labels.expectation}. "
+                f"Received: labels {received}, by {place}. A label that stands for "
+                "'missing' is named by the task's `missing_value`."
+            )
+        raise ValueError(
+            f"Task '{failed[0]}': the loss must be finite. "
+            f"Received: {float(logs[f'{failed[0]}_loss'])} by {place}. Look for NaN in the "
+            "inputs, a learning rate that is too high, or a loss that overflows."
+        )
+
+    # -- saving and export
+
+    def export(
+        self,
+        filepath: str | os.PathLike,
+        format: str = "tf_saved_model",
+        verbose: bool = False,
+        **options: Any,
+    ) -> None:
+        """Writes the model for serving; every output is named after its task.
+
+        Args:
+            filepath: new folder or file; it appears whole or not at all.
+            format: "tf_saved_model", or another format of `keras.Model.export`.
+            verbose: whether to print the signatures.
+            options: further arguments of `keras.Model.export`.
+
+        Raises:
+            FileExistsError: when `filepath` exists.
+            OSError: when it cannot be written.
+            ValueError: on the PyTorch backend, which cannot export a SavedModel.
+        """
+        if format == "tf_saved_model" and keras.backend.backend() == "torch":
+            raise ValueError(
+                "`format` 'tf_saved_model' needs the TensorFlow or JAX backend: save the model "
+                "(`.keras`) and export it there. Received: format='tf_saved_model' on PyTorch"
+            )
+        with atomic_output(filepath) as temporary:
+            super().export(str(temporary), format=format, verbose=verbose, **options)
+
+    def get_config(self) -> dict:
+        """The Functional config, and the tasks."""
+        tasks = [keras.saving.serialize_keras_object(task) for task in self.tasks]
+        return super().get_config() | {"tasks": tasks}
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "MultiTaskModel":
+        """The inverse of `get_config`."""
+        tasks = [
+            keras.saving.deserialize_keras_object(task, custom_objects=custom_objects)
+            for task in config["tasks"]
+        ]
+        return super().from_config(dict(config) | {"tasks": tasks}, custom_objects)
+
+    def get_compile_config(self) -> dict:
+        """What `compile` was given; with it, `load_model` compiles again."""
+        if self._objective is None:
+            return {}
+        return keras.saving.serialize_keras_object(self._objective.arguments)
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compiles as `get_compile_config` says, with the optimizer's variables."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+
+def _check_outputs(outputs, tasks):
+    names = [task.name for task in tasks]
+    if not isinstance(outputs, Mapping) or set(outputs) != set(names):
+        received = list(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
+        raise ValueError(
+            f"`outputs` must be a dict with the tasks as keys, {names}. Received: {received}"
+        )
+    for task in tasks:
+        width = outputs[task.name].shape[-1]
+        if width != task.units:
+            raise ValueError(
+                f"Task '{task.name}': the output must be {task.units} wide. "
+                f"Received: shape {tuple(outputs[task.name].shape)}"
+            )

@@ -1,0 +1,86 @@
+"""All that a multi-task model reports about its tasks, as one Keras metric."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import keras
+from keras import ops
+
+from mtl_keras.labels import VIOLATIONS
+from mtl_keras.metrics import TaskScore
+
+
+class TaskMetrics(keras.metrics.Metric):
+    """All that a multi-task model reports, under `<task>_<metric>` keys and `score`.
+
+    For each task: the mean loss over the labels seen (NaN before the first one, and when a
+    label was invalid), its metrics, and the number of labels. The sums are exact however rows
+    are spread over batches and replicas.
+    """
+
+    def __init__(self, tasks: Sequence, metrics: Mapping[str, Sequence], score: TaskScore):
+        super().__init__(name="tasks")
+        self.tasks = list(tasks)
+        # Lists of (metric, whether it takes sample weights), by task.
+        self.by_task = {task.name: list(metrics[task.name]) for task in tasks}
+        self.children = [m for pairs in self.by_task.values() for m, _ in pairs]
+        self.score = score
+        self._check_keys()
+        # A row a task: loss sum, labels, then violations by kind.
+        self.tally = self.add_variable((len(tasks), 2 + len(VIOLATIONS)), "zeros", name="tally")
+
+    def _check_keys(self):
+        keys = [f"{t.name}_{s}" for t in self.tasks for s in ("loss", "labels")] + ["score"]
+        keys += [f"{n}_{m.name}" for n, pairs in self.by_task.items() for m, _ in pairs]
+        repeated = sorted({key for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise ValueError(
+                "Task and metric names must give different log keys. "
+                f"Received: {repeated} more than once"
+            )
+
+    def update_losses(self, terms: Sequence) -> None:
+        """Adds the `LossTerms` of a batch, one a task, in task order."""
+        rows = [ops.concatenate([ops.stack([t.total, t.labelled]), t.violations]) for t in terms]
+        self.tally.assign_add(ops.stack(rows))
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Adds a batch: dicts by task, in which labels may be absent."""
+        for name, pairs in self.by_task.items():
+            if y_true.get(name) is None:
+                continue
+            for metric, weighted in pairs:
+                weight = (sample_weight or {}).get(name) if weighted else None
+                metric.update_state(y_true[name], y_pred[name], sample_weight=weight)
+
+    def result(self) -> dict:
+        """The report, in task order."""
+        report, scores = {}, {}
+        for row, task in enumerate(self.tasks):
+            total, labelled = self.tally[row, 0], self.tally[row, 1]
+            invalid = ops.sum(self.tally[row, 2:])
+            known = ops.logical_and(labelled > 0, ops.equal(invalid, 0))
+            loss = ops.where(known, ops.divide_no_nan(total, labelled), math.nan)
+            values = {"loss": loss}
+            values |= {metric.name: metric.result() for metric, _ in self.by_task[task.name]}
+            scores[task.name] = values[task.score]
+            values["labels"] = labelled + invalid
+            report |= {f"{task.name}_{key}": value for key, value in values.items()}
+        directions = {task.name: task.direction for task in self.tasks}
+        report["score"] = self.score(scores, directions)
+        return report
+
+    def violations(self) -> dict[str, dict[str, int]]:
+        """Invalid labels seen, by task and kind; only tasks that had some."""
+        counts = ops.convert_to_numpy(self.tally)[:, 2:]
+        return {
+            task.name: {kind: int(n) for kind, n in zip(VIOLATIONS, row, strict=True) if n}
+            for task, row in zip(self.tasks, counts, strict=True)
+            if row.any()
+        }
+
+    def reset_state(self):
+        """Forgets every batch."""
+        self.tally.assign(ops.zeros(self.tally.shape))
+        for metric in self.children:
+            metric.reset_state()

@@ -1,0 +1,13 @@
+"""Ready data sets: one call gives batches, feature statistics and tasks.
+
+>>> data = load("census_income")
+>>> sorted(data.sizes)
+['test', 'train', 'validation']
+
+TensorFlow and TensorFlow Datasets are imported when a data set is loaded, not here.
+"""
+
+from zoo.datasets.dataset import Dataset
+from zoo.datasets.registry import list_datasets, load
+
+__all__ = ["Dataset", "list_datasets", "load"]

@@ -1,0 +1,70 @@
+"""Columns of one split in memory: numbers, coded categories and labels."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Categories:
+    """A column of categories: `values[codes[i]]` is the category of row i.
+
+    Codes keep a column of strings small and make its vocabulary free.
+
+    Args:
+        codes: int32 array (rows,), positions in `values`.
+        values: the distinct categories of this column, sorted.
+    """
+
+    codes: np.ndarray
+    values: tuple[str, ...]
+
+    @classmethod
+    def encode(cls, column: Sequence[str]) -> "Categories":
+        """Codes a sequence of strings.
+
+        >>> Categories.encode(["b", "a", "b"]).codes
+        array([1, 0, 1], dtype=int32)
+        """
+        # One pass over the strings: each new one gets the next code; then codes are sorted.
+        position = defaultdict()
+        position.default_factory = position.__len__
+        codes = np.fromiter(map(position.__getitem__, column), np.int32, len(column))
+        values = tuple(sorted(position))
+        rank = np.empty(len(values), np.int32)
+        for code, value in enumerate(values):
+            rank[position[value]] = code
+        return cls(rank[codes], values)
+
+    def take(self, rows: np.ndarray) -> "Categories":
+        """The rows at these positions; `values` keeps only what occurs in them."""
+        kept, codes = np.unique(self.codes[rows], return_inverse=True)
+        return Categories(codes.astype(np.int32), tuple(self.values[code] for code in kept))
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split in memory: inputs and labels by name, all with as many rows.
+
+    Args:
+        numeric: name to float32 array (rows,).
+        categorical: name to `Categories` of as many rows.
+        labels: task name to float32 array (rows,).
+    """
+
+    numeric: dict[str, np.ndarray]
+    categorical: dict[str, Categories]
+    labels: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.labels.values())))
+
+    def take(self, rows: np.ndarray) -> "Split":
+        """The rows at these positions."""
+        return Split(
+            {name: values[rows] for name, values in self.numeric.items()},
+            {name: values.take(rows) for name, values in self.categorical.items()},
+            {name: values[rows] for name, values in self.labels.items()},
+        )

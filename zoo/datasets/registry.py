@@ -1,0 +1,90 @@
+"""load: from the name of a data set to its batches."""
+
+import importlib
+import os
+
+from zoo.datasets.dataset import Dataset
+
+# A data set is a package of this name with `make_tasks()`, `read_embedded()`,
+# `is_prepared(data_dir)` and `read_full(data_dir)`; the readers return a dict of `Split`s.
+_NAMES = ("census_income",)
+_SOURCES = ("auto", "embedded", "tfds")
+
+
+def list_datasets() -> list[str]:
+    """Lists the names that `load` accepts.
+
+    >>> list_datasets()
+    ['census_income']
+    """
+    return list(_NAMES)
+
+
+def load(
+    name: str,
+    source: str = "auto",
+    data_dir: str | os.PathLike | None = None,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> Dataset:
+    """Loads a data set, ready for `model.fit`.
+
+    Only `source="tfds"` ever uses the network, and only where `data_dir` holds neither a
+    prepared copy nor the source's files.
+
+    Args:
+        name: one of `list_datasets()`.
+        source: "embedded", the sample inside the package; "tfds", the full data through
+            TensorFlow Datasets, downloaded and prepared in `data_dir` on first use; "auto",
+            the full data where `data_dir` holds a prepared copy, else the sample. The
+            `source` attribute of what is returned tells which it was.
+        data_dir: directory of TensorFlow Datasets. Default: for "tfds" its own,
+            `~/tensorflow_datasets`; for "auto" none. Source files laid into
+            `<data_dir>/downloads/manual` are used in place of a download.
+        batch_size: rows in a batch. Default 256.
+        seed: seed of the order of the train split; it does not change which rows are in it.
+
+    Returns:
+        A `Dataset`.
+
+    Raises:
+        ValueError: unknown name or source, bad batch size or seed, damaged files.
+        ImportError: the full data is asked for and TensorFlow Datasets is not installed.
+        OSError: `data_dir` cannot be written, or (`ConnectionError`) the source of the full
+            data cannot be reached.
+
+    Example:
+
+    >>> data = load("census_income", batch_size=512, seed=1)
+    >>> data.source
+    'embedded'
+    >>> data.sizes["train"]
+    40000
+    >>> [task.name for task in data.tasks]
+    ['income', 'never_married']
+    """
+    _check_choice("name", name, _NAMES)
+    _check_choice("source", source, _SOURCES)
+    _check_integer("batch_size", batch_size, least=1)
+    _check_integer("seed", seed, least=0)
+    package = importlib.import_module(f"zoo.datasets.{name}")
+    if source == "auto":
+        prepared = data_dir is not None and package.is_prepared(data_dir)
+        source = "tfds" if prepared else "embedded"
+    splits = package.read_embedded() if source == "embedded" else package.read_full(data_dir)
+    return Dataset.from_splits(name, source, splits, package.make_tasks(), batch_size, seed)
+
+
+def _check_choice(argument, value, choices):
+    if value not in choices:
+        raise ValueError(
+            f"`{argument}` must be one of {', '.join(map(repr, choices))}. "
+            f"Received: {argument}={value!r}"
+        )
+
+
+def _check_integer(argument, value, least):
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(
+            f"`{argument}` must be an integer of at least {least}. Received: {argument}={value!r}"
+        )
