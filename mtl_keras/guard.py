@@ -12,9 +12,7 @@ class TrainingGuard(keras.callbacks.Callback):
     """Stops `fit` and `evaluate` with an error that names the task and the step.
 
     A label outside the range, a loss that is not finite, a trained task that met no label in
-    a whole epoch, an empty data set. `MultiTaskModel` adds it by itself. Under
-    `tf.distribute` a step reports its first replica only, and what another one saw comes out
-    at the end of the epoch.
+    a whole epoch, an empty data set. `MultiTaskModel` adds it by itself.
     """
 
     def on_train_begin(self, logs=None):

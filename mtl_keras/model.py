@@ -239,6 +239,9 @@ class MultiTaskModel(keras.Model):
             logs: what a train or test step returned.
             place: where it happened, for the message.
         """
+        if self._replicated():
+            # A step's logs are one replica's, which may have met no label of a task.
+            logs = self._compiled_objective().metrics.tallied()
         failed = failed_tasks([task.name for task in self.tasks], logs)
         if not failed:
             return
@@ -257,6 +260,11 @@ class MultiTaskModel(keras.Model):
             f"Received: {float(logs[f'{failed[0]}_loss'])} by {place}. Look for NaN in the "
             "inputs, a learning rate that is too high, or a loss that overflows."
         )
+
+    def _replicated(self):
+        if keras.backend.backend() != "tensorflow":
+            return False
+        return self.distribute_strategy.num_replicas_in_sync > 1
 
     # -- saving and export
 

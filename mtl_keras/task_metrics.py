@@ -70,6 +70,16 @@ class TaskMetrics(keras.metrics.Metric):
         report["score"] = self.score(scores, directions)
         return report
 
+    def tallied(self) -> dict[str, float]:
+        """Loss sums (not means) and label counts under their log keys, summed over replicas."""
+        rows = ops.convert_to_numpy(self.tally)
+        report = {}
+        for task, row in zip(self.tasks, rows, strict=True):
+            invalid = row[2:].sum()
+            report[f"{task.name}_loss"] = math.nan if invalid else float(row[0])
+            report[f"{task.name}_labels"] = float(row[1] + invalid)
+        return report
+
     def violations(self) -> dict[str, dict[str, int]]:
         """Invalid labels seen, by task and kind; only tasks that had some."""
         counts = ops.convert_to_numpy(self.tally)[:, 2:]

@@ -30,7 +30,8 @@ def encode_inputs(inputs: Any, adapt: Any = None, as_vector: bool = True) -> tup
         encoded = inputs.get_encoded_features()
         if as_vector:
             encoded = _vector([_flat(t) for t in keras.tree.flatten(encoded)])
-        return inputs.get_inputs(), encoded
+        # A plain dict; with its own kind Keras warns of the structure at every call.
+        return dict(inputs.get_inputs()), encoded
     tensors = keras.tree.flatten(inputs)
     if tensors and all(isinstance(tensor, keras.KerasTensor) for tensor in tensors):
         return inputs, _vector([_flat(t) for t in tensors]) if as_vector else inputs

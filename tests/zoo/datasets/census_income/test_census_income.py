@@ -3,9 +3,6 @@
 import pytest
 import tensorflow_datasets as tfds
 
-# `tfds.testing` needs it and TFDS does not require it.
-pytest.importorskip("dill", reason="tensorflow_datasets.testing needs dill")
-
 from zoo.datasets.census_income.census_income import CensusIncome
 from zoo.datasets.census_income.columns import COLUMNS
 
