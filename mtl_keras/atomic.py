@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -13,7 +13,7 @@ def atomic_output(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary path to write a new file or folder to; it becomes `path` on success.
 
     It lies beside `path`, so that the last step is one rename. When the block raises,
-    nothing is left.
+    nothing is left, nor any folder that was made to hold it.
 
     Args:
         path: where the output shall be; must not exist, unless it is an empty folder.
@@ -32,6 +32,7 @@ def atomic_output(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path).absolute()
     check_new(path)
+    made = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         workplace = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -46,6 +47,10 @@ def atomic_output(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(workplace / path.name, path)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
+        for folder in made:
+            # The innermost first; the output itself, if it is there, holds them all.
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def check_new(path: str | os.PathLike) -> None:

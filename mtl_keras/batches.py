@@ -192,6 +192,21 @@ def _array(value):
     return value if hasattr(value, "shape") else np.asarray(value)
 
 
+def tensors_of_strings(x: Any) -> Any:
+    """`x` with NumPy arrays of strings as TensorFlow tensors, the one form that Keras slices."""
+    if keras.backend.backend() != "tensorflow":
+        return x
+
+    def convert(value):
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "USO":
+            return value
+        import tensorflow as tf
+
+        return tf.constant(value)
+
+    return keras.tree.map_structure(convert, x)
+
+
 def is_stream(x: Any) -> bool:
     """Whether `x` yields batches, rather than being arrays of inputs."""
     return isinstance(x, (keras.utils.PyDataset, Iterator)) or (

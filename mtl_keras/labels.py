@@ -93,13 +93,17 @@ class LabelSpec:
         if mask is not None:
             mask = ops.cast(mask, "bool")
             missing = ops.logical_or(missing, ops.logical_not(_expand(mask, values)))
-        violations = [ops.logical_and(v, ops.logical_not(missing)) for v in self._check(values)]
-        invalid = violations[0]
-        for violation in violations[1:]:
-            invalid = ops.logical_or(invalid, violation)
-        labelled = ops.logical_not(ops.logical_or(missing, invalid))
-        counts = ops.stack([ops.sum(ops.cast(v, values.dtype)) for v in violations])
-        return Labels(ops.where(labelled, values, ops.zeros_like(values)), labelled, counts)
+        valid = ops.logical_not(missing)
+        labelled, counts = valid, []
+        for violation in self._violations(values):
+            if violation is None:
+                counts.append(ops.zeros((), values.dtype))
+                continue
+            violation = ops.logical_and(valid, violation)
+            labelled = ops.logical_and(labelled, ops.logical_not(violation))
+            counts.append(ops.sum(ops.cast(violation, values.dtype)))
+        values = ops.where(labelled, values, ops.zeros_like(values))
+        return Labels(values, labelled, ops.stack(counts))
 
     def align(self, y_true, y_pred):
         """`y_true` in the shape of the output that it labels, see `label_shape`."""
@@ -129,15 +133,16 @@ class LabelSpec:
             f"{tuple(output_shape)}. Received: labels of shape {shape}"
         )
 
-    def _check(self, values):
-        nothing = ops.zeros_like(values, dtype="bool")
+    def _violations(self, values):
+        # In the order of VIOLATIONS; None where a kind cannot be violated so.
         if self.kind == "real":
-            return nothing, nothing, ops.isinf(values)
+            return None, None, ops.isinf(values)
         if self.kind == "probability":
-            return ops.less(values, 0), ops.greater(values, 1), nothing
+            return ops.less(values, 0), ops.greater(values, 1), None
+        last = self.num_classes - 1
         return (
             ops.less(values, 0),
-            ops.greater(values, self.num_classes - 1),
+            ops.greater(values, last),
             ops.not_equal(values, ops.floor(values)),
         )
 

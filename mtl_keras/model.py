@@ -7,7 +7,12 @@ from typing import Any
 import keras
 
 from mtl_keras.atomic import atomic_output
-from mtl_keras.batches import complete_arrays, complete_stream, is_stream
+from mtl_keras.batches import (
+    complete_arrays,
+    complete_stream,
+    is_stream,
+    tensors_of_strings,
+)
 from mtl_keras.guard import TrainingGuard, failed_tasks
 from mtl_keras.metrics import TaskScore
 from mtl_keras.objective import Objective
@@ -197,6 +202,10 @@ class MultiTaskModel(keras.Model):
             x, y, *args, callbacks=self._guarded(callbacks), sample_weight=sample_weight, **kwargs
         )
 
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """`keras.Model.predict`; NumPy arrays of strings are taken too."""
+        return super().predict(x if is_stream(x) else tensors_of_strings(x), *args, **kwargs)
+
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """`keras.Model.train_on_batch`; labels and sample weights may lack tasks."""
         if class_weight is not None:
@@ -204,14 +213,14 @@ class MultiTaskModel(keras.Model):
                 "`class_weight` belongs to a task: BinaryTask('name', class_weight={1: 10.0}). "
                 f"Received: class_weight={class_weight}"
             )
-        y, sample_weight = complete_arrays(y, sample_weight, self.tasks, self.output)
+        x, y, sample_weight = self._complete(x, y, sample_weight)
         logs = super().train_on_batch(x, y, sample_weight, return_dict=True)
         self.check_logs(logs, "`train_on_batch`")
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """`keras.Model.test_on_batch`; labels and sample weights may lack tasks."""
-        y, sample_weight = complete_arrays(y, sample_weight, self.tasks, self.output)
+        x, y, sample_weight = self._complete(x, y, sample_weight)
         logs = super().test_on_batch(x, y, sample_weight, return_dict=True)
         self.check_logs(logs, "`test_on_batch`")
         return logs if return_dict else self._flatten_metrics_in_order(logs)
@@ -219,7 +228,8 @@ class MultiTaskModel(keras.Model):
     def _complete(self, x, y, sample_weight):
         if is_stream(x):
             return complete_stream(x, self.tasks, self.output), y, sample_weight
-        return (x, *complete_arrays(y, sample_weight, self.tasks, self.output))
+        labels, weights = complete_arrays(y, sample_weight, self.tasks, self.output)
+        return tensors_of_strings(x), labels, weights
 
     def _guarded(self, callbacks):
         if isinstance(callbacks, keras.callbacks.CallbackList):

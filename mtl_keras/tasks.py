@@ -81,7 +81,9 @@ class Task:
         self.weight = checked_weight(weight, f"Task '{name}': `weight`")
         self.labels = LabelSpec(kind, missing_value, units if kind == "class" else None, name)
         self.class_weight = class_weight
-        self.head = head if head is None or isinstance(head, keras.layers.Layer) else tuple(head)
+        self.head = head
+        if head is not None and not isinstance(head, keras.layers.Layer):
+            self.head = checked_widths(head, f"Task '{name}': `head`")
         self.masked_loss()
         names = ["loss"] + [metric.name for metric in self.masked_metrics()]
         if score not in names:
@@ -292,6 +294,16 @@ def checked_weight(weight, argument: str) -> float:
             f"{argument} must be a finite number, 0 or more. Received: weight={weight!r}"
         )
     return float(weight)
+
+
+def checked_widths(widths: Sequence[int], argument: str) -> tuple[int, ...]:
+    """`widths` as a tuple; ValueError unless they are positive integers, one or more."""
+    valid = isinstance(widths, (list, tuple)) and len(widths) > 0
+    if not valid or not all(isinstance(width, int) and width > 0 for width in widths):
+        raise ValueError(
+            f"{argument} must be a list of positive widths, or a Keras layer. Received: {widths!r}"
+        )
+    return tuple(widths)
 
 
 def checked_tasks(tasks: Sequence[Task]) -> list[Task]:

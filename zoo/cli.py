@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,9 +15,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A user's mistake is one line on standard error. `--debug` shows the traceback.
     """
     options = _parser().parse_args(arguments)
+    # A polite kill unwinds like an interrupt, and so leaves nothing half-written.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with _quiet_start():
-            import keras  # noqa: F401
+            import keras
+
+            # The first tensor makes the backend look for accelerators, and complain.
+            keras.ops.zeros(())
         return options.command(options) or 0
     except KeyboardInterrupt:
         print("interrupted; nothing half-written is left", file=sys.stderr)

@@ -118,7 +118,8 @@ class Categorical(Feature):
     Args:
         vocabulary: the categories, strings or integers; `None` to learn them with `adapt=`.
         num_categories: instead of a vocabulary, for ids that already are 0 ... n-1. This
-            form runs on every backend; a vocabulary needs the TensorFlow backend.
+            form runs on every backend; a vocabulary needs the TensorFlow backend. Other ids
+            become zeros on TensorFlow and JAX, an error on PyTorch.
     """
 
     vocabulary: tuple[str, ...] | tuple[int, ...] | None = None

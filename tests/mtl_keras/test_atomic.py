@@ -13,7 +13,7 @@ def test_output_appears_whole(tmp_path):
 
 
 def test_a_failure_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError), atomic_output(tmp_path / "out") as folder:
+    with pytest.raises(RuntimeError), atomic_output(tmp_path / "a" / "b" / "out") as folder:
         folder.mkdir()
         (folder / "a").write_text("half")
         raise RuntimeError

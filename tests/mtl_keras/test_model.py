@@ -402,3 +402,17 @@ def test_validation_split_works_with_labels_by_task():
     x, y = draw()
     history = build().fit(x, y, validation_split=0.25, verbose=0).history
     assert (history["price_labels"], history["val_price_labels"]) == ([48], [16])
+
+
+def test_numpy_strings_are_taken_by_fit_evaluate_and_predict():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("strings need the TensorFlow backend")
+    words = keras.Input((), dtype="string", name="word")
+    lookup = keras.layers.StringLookup(vocabulary=["x", "y"], output_mode="one_hot")
+    task = mtl.BinaryTask("clicked")
+    model = mtl.MultiTaskModel(words, {"clicked": task.build_head()(lookup(words))}, tasks=[task])
+    model.compile("sgd")
+    for x in (np.array(["x", "y"]), np.array(["x", "y"], object), np.array([b"x", b"y"])):
+        model.fit(x, np.ones(2), validation_data=(x, np.zeros(2)), verbose=0)
+        model.evaluate(x, np.ones(2), verbose=0)
+        assert model.predict(x, verbose=0)["clicked"].shape == (2, 1)

@@ -78,6 +78,9 @@ def test_names_that_cannot_be_used_everywhere_are_refused(name):
         ("direction", "up"),
         ("score", "f1"),
         ("class_weight", {2: 1.0}),
+        ("head", "abc"),
+        ("head", [0]),
+        ("head", []),
     ],
 )
 def test_bad_arguments_are_named(argument, value):

@@ -325,7 +325,7 @@ def test_a_wrong_argument_is_named(make, named):
     ],
 )
 def test_missing_statistics_name_the_feature(feature):
-    with pytest.raises(ValueError, match="Feature 'age' has no statistics.*`adapt`.*Received: "):
+    with pytest.raises(ValueError, match=r"Feature 'age' has no statistics.*`adapt`.*Received: "):
         encode_inputs({"age": feature})
 
 
@@ -341,7 +341,7 @@ def test_missing_statistics_name_the_feature(feature):
 )
 def test_adapt_must_hold_the_feature(adapt):
     adapt = adapt() if callable(adapt) else adapt
-    with pytest.raises(ValueError, match="Feature 'age'.*`adapt`.*Received: "):
+    with pytest.raises(ValueError, match=r"Feature 'age'.*`adapt`.*Received: "):
         encode_inputs({"age": "numeric"}, adapt)
 
 
@@ -370,7 +370,7 @@ def test_an_unknown_kind_names_the_feature(feature):
 
 @pytest.mark.parametrize("name", ["hours per week", "a/b", "", 7])
 def test_a_name_that_cannot_be_exported_is_refused(name):
-    with pytest.raises(ValueError, match="Names of features must be.*Received: "):
+    with pytest.raises(ValueError, match=r"Names of features must be.*Received: "):
         encode_inputs({name: Numeric(mean=0.0, variance=1.0)})
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from mtl_keras import MultiTaskModel, Task
-from mtl_keras.tasks import checked_tasks
+from mtl_keras.tasks import checked_tasks, checked_widths
 from zoo.builders.inputs import encode_inputs
 
 
@@ -63,9 +63,9 @@ def shared_trunk(
     {'clicked': (1, 1), 'price': (1, 1)}
     """
     tasks = checked_tasks(tasks)
-    widths = None if isinstance(trunk, keras.layers.Layer) else _checked_widths("trunk", trunk)
+    widths = None if isinstance(trunk, keras.layers.Layer) else checked_widths(trunk, "`trunk`")
     if head is not None and not isinstance(head, keras.layers.Layer):
-        head = _checked_widths("head", head)
+        head = checked_widths(head, "`head`")
     tensors, encoded = encode_inputs(inputs, adapt, as_vector=widths is not None)
     trunk = _dense_trunk(widths, activation, dropout) if widths is not None else trunk
     _check_names(tasks, tensors, trunk)
@@ -108,16 +108,6 @@ def _read(features, task):
     if rank == 2:
         return features
     return pools.get(rank, keras.layers.Flatten)(name=f"{task.name}_pool")(features)
-
-
-def _checked_widths(argument, value):
-    widths = list(value) if isinstance(value, (list, tuple)) else []
-    if not widths or not all(isinstance(width, int) and width > 0 for width in widths):
-        raise ValueError(
-            f"`{argument}` must be a list of positive widths, or a Keras layer or model. "
-            f"Received: {argument}={value!r}"
-        )
-    return widths
 
 
 def _check_names(tasks, tensors, trunk):
