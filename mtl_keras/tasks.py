@@ -83,7 +83,7 @@ class Task:
         self.class_weight = class_weight
         self.head = head
         if head is not None and not isinstance(head, keras.layers.Layer):
-            self.head = checked_widths(head, f"Task '{name}': `head`")
+            self.head = checked_widths(head, "head", f"Task '{name}': ")
         self.masked_loss()
         names = ["loss"] + [metric.name for metric in self.masked_metrics()]
         if score not in names:
@@ -296,12 +296,13 @@ def checked_weight(weight, argument: str) -> float:
     return float(weight)
 
 
-def checked_widths(widths: Sequence[int], argument: str) -> tuple[int, ...]:
+def checked_widths(widths: Sequence[int], argument: str, owner: str = "") -> tuple[int, ...]:
     """`widths` as a tuple; ValueError unless they are positive integers, one or more."""
     valid = isinstance(widths, (list, tuple)) and len(widths) > 0
     if not valid or not all(isinstance(width, int) and width > 0 for width in widths):
         raise ValueError(
-            f"{argument} must be a list of positive widths, or a Keras layer. Received: {widths!r}"
+            f"{owner}`{argument}` must be a list of positive widths, or a Keras layer. "
+            f"Received: {argument}={widths!r}"
         )
     return tuple(widths)
 

@@ -63,9 +63,9 @@ def shared_trunk(
     {'clicked': (1, 1), 'price': (1, 1)}
     """
     tasks = checked_tasks(tasks)
-    widths = None if isinstance(trunk, keras.layers.Layer) else checked_widths(trunk, "`trunk`")
+    widths = None if isinstance(trunk, keras.layers.Layer) else checked_widths(trunk, "trunk")
     if head is not None and not isinstance(head, keras.layers.Layer):
-        head = checked_widths(head, "`head`")
+        head = checked_widths(head, "head")
     tensors, encoded = encode_inputs(inputs, adapt, as_vector=widths is not None)
     trunk = _dense_trunk(widths, activation, dropout) if widths is not None else trunk
     _check_names(tasks, tensors, trunk)
