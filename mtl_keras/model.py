@@ -166,11 +166,7 @@ class MultiTaskModel(keras.Model):
             ValueError: for an unknown task, an invalid label, a loss that is not finite, an
                 epoch without a label of a trained task, an empty data set.
         """
-        if class_weight is not None:
-            raise ValueError(
-                "`class_weight` belongs to a task: BinaryTask('name', class_weight={1: 10.0}). "
-                f"Received: class_weight={class_weight}"
-            )
+        _refuse_class_weight(class_weight)
         if is_stream(x) and not isinstance(x, keras.utils.PyDataset):
             # Keras warns that it cannot shuffle a stream, also when nobody asked.
             kwargs.setdefault("shuffle", False)
@@ -208,11 +204,7 @@ class MultiTaskModel(keras.Model):
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """`keras.Model.train_on_batch`; labels and sample weights may lack tasks."""
-        if class_weight is not None:
-            raise ValueError(
-                "`class_weight` belongs to a task: BinaryTask('name', class_weight={1: 10.0}). "
-                f"Received: class_weight={class_weight}"
-            )
+        _refuse_class_weight(class_weight)
         x, y, sample_weight = self._complete(x, y, sample_weight)
         logs = super().train_on_batch(x, y, sample_weight, return_dict=True)
         self.check_logs(logs, "`train_on_batch`")
@@ -236,11 +228,7 @@ class MultiTaskModel(keras.Model):
             if not any(isinstance(c, TrainingGuard) for c in callbacks.callbacks):
                 callbacks.append(TrainingGuard())
             return callbacks
-        callbacks = callbacks or []
-        return [
-            TrainingGuard(),
-            *(callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]),
-        ]
+        return [TrainingGuard(), *keras.tree.flatten(callbacks or [])]
 
     def check_logs(self, logs: Mapping[str, Any], place: str) -> None:
         """Raises ValueError when `logs` show a task with invalid labels or a bad loss.
@@ -255,7 +243,8 @@ class MultiTaskModel(keras.Model):
         failed = failed_tasks([task.name for task in self.tasks], logs)
         if not failed:
             return
-        if keras.backend.backend() == "jax" and getattr(self, "_jax_state", None):
+        if keras.backend.backend() == "jax":
+            # Within a fit, variables have no value until they are asked for.
             self.jax_state_sync()
         objective = self._compiled_objective()
         for name, counts in objective.metrics.violations().items():
@@ -330,6 +319,14 @@ class MultiTaskModel(keras.Model):
         """Compiles as `get_compile_config` says, with the optimizer's variables."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
+
+
+def _refuse_class_weight(class_weight):
+    if class_weight is not None:
+        raise ValueError(
+            "`class_weight` belongs to a task: BinaryTask('name', class_weight={1: 10.0}). "
+            f"Received: class_weight={class_weight}"
+        )
 
 
 def _check_outputs(outputs, tasks):

@@ -2,6 +2,7 @@
 
 import keyword
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -288,7 +289,7 @@ class TokenTask(Task):
 
 def checked_weight(weight, argument: str) -> float:
     """`weight` as a float; ValueError unless it is a finite number, not negative."""
-    valid = isinstance(weight, (int, float)) and math.isfinite(weight) and weight >= 0
+    valid = isinstance(weight, numbers.Real) and math.isfinite(weight) and weight >= 0
     if not valid:
         raise ValueError(
             f"{argument} must be a finite number, 0 or more. Received: weight={weight!r}"

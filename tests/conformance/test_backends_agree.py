@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 
+import keras
 import numpy as np
 import pytest
 
@@ -45,6 +46,7 @@ SCRIPT = textwrap.dedent(
 )
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="runs all backends itself")
 @pytest.mark.skipif(bool(MISSING), reason=f"needs every backend; not installed: {MISSING}")
 def test_first_steps_agree_on_every_backend():
     reference = run("tensorflow")
