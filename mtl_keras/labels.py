@@ -1,5 +1,6 @@
 """Labels: which values a task accepts, which are missing, and how they meet an output."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -86,24 +87,29 @@ class LabelSpec:
     def read(self, y_true, y_pred) -> Labels:
         """Labels in the shape that goes with `y_pred`, with what is missing taken out."""
         values = self.align(ops.cast(y_true, keras.config.floatx()), y_pred)
-        missing = ops.isnan(values)
-        if not math.isnan(self.missing_value):
-            missing = ops.logical_or(missing, ops.equal(values, self.missing_value))
-        mask = getattr(y_pred, "_keras_mask", None)
-        if mask is not None:
-            mask = ops.cast(mask, "bool")
-            missing = ops.logical_or(missing, ops.logical_not(_expand(mask, values)))
-        valid = ops.logical_not(missing)
-        labelled, counts = valid, []
+        missing = self._missing(values, getattr(y_pred, "_keras_mask", None))
+        unlabelled, counts = ops.isnan(values), []
+        if missing is not None:
+            unlabelled = ops.logical_or(unlabelled, missing)
         for violation in self._violations(values):
             if violation is None:
                 counts.append(ops.zeros((), values.dtype))
                 continue
-            violation = ops.logical_and(valid, violation)
-            labelled = ops.logical_and(labelled, ops.logical_not(violation))
+            if missing is not None:
+                violation = ops.logical_and(violation, ops.logical_not(missing))
+            unlabelled = ops.logical_or(unlabelled, violation)
             counts.append(ops.sum(ops.cast(violation, values.dtype)))
-        values = ops.where(labelled, values, ops.zeros_like(values))
-        return Labels(values, labelled, ops.stack(counts))
+        values = ops.where(unlabelled, ops.zeros_like(values), values)
+        return Labels(values, ops.logical_not(unlabelled), ops.stack(counts))
+
+    def _missing(self, values, mask):
+        # Beside NaN, which no comparison takes for a violation; None where nothing is.
+        found = []
+        if not math.isnan(self.missing_value):
+            found.append(ops.equal(values, self.missing_value))
+        if mask is not None:
+            found.append(ops.logical_not(_expand(ops.cast(mask, "bool"), values)))
+        return functools.reduce(ops.logical_or, found) if found else None
 
     def align(self, y_true, y_pred):
         """`y_true` in the shape of the output that it labels, see `label_shape`."""
@@ -140,11 +146,8 @@ class LabelSpec:
         if self.kind == "probability":
             return ops.less(values, 0), ops.greater(values, 1), None
         last = self.num_classes - 1
-        return (
-            ops.less(values, 0),
-            ops.greater(values, last),
-            ops.not_equal(values, ops.floor(values)),
-        )
+        fraction = values - ops.floor(values)
+        return ops.less(values, 0), ops.greater(values, last), ops.greater(fraction, 0)
 
     @property
     def _owner(self):

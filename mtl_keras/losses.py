@@ -70,7 +70,8 @@ class MaskedLoss(keras.losses.Loss):
     def __call__(self, y_true, y_pred, sample_weight=None):
         """The masked mean, a scalar."""
         terms = self.terms(y_true, y_pred, sample_weight)
-        return ops.divide_no_nan(terms.total, sum_over_replicas(terms.labelled))
+        (labelled,) = sum_over_replicas([terms.labelled])
+        return ops.divide_no_nan(terms.total, labelled)
 
     def terms(self, y_true, y_pred, sample_weight=None) -> LossTerms:
         """Numerator, denominator and label violations of the masked mean."""
@@ -129,16 +130,16 @@ class MaskedLoss(keras.losses.Loss):
         return cls(**config)
 
 
-def sum_over_replicas(value):
-    """`value` summed over the replicas of `tf.distribute`; itself where there is only one."""
+def sum_over_replicas(values: list) -> list:
+    """Each scalar summed over the replicas of `tf.distribute`, in one exchange."""
     if keras.backend.backend() != "tensorflow":
-        return value
+        return values
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
-        return value
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+        return values
+    return tf.unstack(context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stack(values)))
 
 
 def _convert(y_pred, dtype):

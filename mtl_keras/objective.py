@@ -80,11 +80,10 @@ class Objective:
 
     def weighted(self, terms: Mapping[str, LossTerms]) -> dict[str, Any]:
         """Each task's mean loss times its weight; the means are over all replicas."""
-        # One sum over replicas for all tasks, before the division.
-        counts = sum_over_replicas(ops.stack([term.labelled for term in terms.values()]))
+        counts = sum_over_replicas([term.labelled for term in terms.values()])
         return {
-            name: self.weights[name] * ops.divide_no_nan(term.total, counts[i])
-            for i, (name, term) in enumerate(terms.items())
+            name: self.weights[name] * ops.divide_no_nan(term.total, count)
+            for (name, term), count in zip(terms.items(), counts, strict=True)
         }
 
     def update_metrics(self, y: Any, y_pred: Mapping[str, Any], sample_weight: Any) -> None:

@@ -55,16 +55,18 @@ class TaskMetrics(keras.metrics.Metric):
 
     def result(self) -> dict:
         """The report, in task order."""
+        # All tasks at once: at the end of an epoch these are eager operations.
+        total, labelled = self.tally[:, 0], self.tally[:, 1]
+        invalid = ops.sum(self.tally[:, 2:], axis=1)
+        known = ops.logical_and(labelled > 0, ops.equal(invalid, 0))
+        losses = ops.unstack(ops.where(known, ops.divide_no_nan(total, labelled), math.nan))
+        labels = ops.unstack(labelled + invalid)
         report, scores = {}, {}
         for row, task in enumerate(self.tasks):
-            total, labelled = self.tally[row, 0], self.tally[row, 1]
-            invalid = ops.sum(self.tally[row, 2:])
-            known = ops.logical_and(labelled > 0, ops.equal(invalid, 0))
-            loss = ops.where(known, ops.divide_no_nan(total, labelled), math.nan)
-            values = {"loss": loss}
+            values = {"loss": losses[row]}
             values |= {metric.name: metric.result() for metric, _ in self.by_task[task.name]}
             scores[task.name] = values[task.score]
-            values["labels"] = labelled + invalid
+            values["labels"] = labels[row]
             report |= {f"{task.name}_{key}": value for key, value in values.items()}
         directions = {task.name: task.direction for task in self.tasks}
         report["score"] = self.score(scores, directions)
