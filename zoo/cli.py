@@ -1,6 +1,7 @@
 """The command line, `mtl-zoo` or `python -m zoo`."""
 
 import argparse
+import importlib
 import os
 import signal
 import sys
@@ -61,7 +62,10 @@ def _parser():
 def _quickstart(options):
     from zoo.quickstart import run
 
-    run(options.output, options.seed, options.epochs)
+    try:
+        run(options.output, options.seed, options.epochs)
+    except FileExistsError as error:
+        raise FileExistsError(f"{error} (choose another folder with --output)") from error
 
 
 def _list(options):
@@ -74,7 +78,7 @@ def _list(options):
     for name in builders.__all__:
         table.add_row("builder", name, _first_line(getattr(builders, name).__doc__))
     for name in datasets.list_datasets():
-        package = __import__(f"zoo.datasets.{name}", fromlist=[name])
+        package = importlib.import_module(f"zoo.datasets.{name}")
         table.add_row("data set", name, _first_line(package.__doc__))
     Console().print(table)
 

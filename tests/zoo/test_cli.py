@@ -217,3 +217,11 @@ def test_another_backend_is_refused_in_one_line(tmp_path, capsys):
     assert error.startswith("mtl-zoo: error: Feature ") and error.count("\n") == 1
     assert f"Received: backend '{BACKEND}'" in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_list_needs_no_extra(monkeypatch, capsys):
+    # As where only `pip install .` was run.
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    monkeypatch.delitem(sys.modules, "zoo.datasets.census_income.census_income", raising=False)
+    assert cli.main(["list"]) == 0
+    assert "census_income" in capsys.readouterr().out
