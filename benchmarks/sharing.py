@@ -38,7 +38,7 @@ def main():
         )
         table.add_row(task, *map(_four, (alone, shared)), _two(100 * (shared / alone - 1)))
     table.add_row("Delta_m", "", "", _two(np.array([r["delta_m_percent"] for r in results])))
-    console = Console()
+    console = Console(width=110)
     console.print(table)
     console.print(f"Mean (range) over {len(seeds)} seeds. {results[0]['versions']}")
 
