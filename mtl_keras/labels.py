@@ -99,8 +99,8 @@ class LabelSpec:
                 violation = ops.logical_and(violation, ops.logical_not(missing))
             unlabelled = ops.logical_or(unlabelled, violation)
             counts.append(ops.sum(ops.cast(violation, values.dtype)))
-        values = ops.where(unlabelled, ops.zeros_like(values), values)
-        return Labels(values, ops.logical_not(unlabelled), ops.stack(counts))
+        values = ops.where(unlabelled, 0.0, values)
+        return Labels(values, ops.logical_not(unlabelled), tuple(counts))
 
     def _missing(self, values, mask):
         # Beside NaN, which no comparison takes for a violation; None where nothing is.

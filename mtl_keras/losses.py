@@ -14,7 +14,7 @@ class LossTerms(NamedTuple):
     """A masked loss before the division: what replicas and batches may add up.
 
     `total` is the weighted sum over labelled entries, `labelled` their number, `violations`
-    the number of invalid labels by kind.
+    the numbers of invalid labels, in the order of `labels.VIOLATIONS`.
     """
 
     total: Any
@@ -71,7 +71,7 @@ class MaskedLoss(keras.losses.Loss):
         """The masked mean, a scalar."""
         terms = self.terms(y_true, y_pred, sample_weight)
         (labelled,) = sum_over_replicas([terms.labelled])
-        return ops.divide_no_nan(terms.total, labelled)
+        return masked_mean(terms.total, labelled)
 
     def terms(self, y_true, y_pred, sample_weight=None) -> LossTerms:
         """Numerator, denominator and label violations of the masked mean."""
@@ -95,7 +95,7 @@ class MaskedLoss(keras.losses.Loss):
     def _entry_values(self, values, y_pred):
         if self.labels.elementwise:
             # Keras losses average the last axis: give each element one of its own.
-            values, y_pred = ops.expand_dims(values, -1), ops.expand_dims(y_pred, -1)
+            values, y_pred = ops.expand_dims(values, -1), _expand_with_logits(y_pred)
         if keras.backend.backend() != "torch" or self.labels.kind != "probability":
             return self._entry_loss(values, y_pred)
         # PyTorch raises on a NaN probability, with no word about the task: let NaN through.
@@ -130,6 +130,12 @@ class MaskedLoss(keras.losses.Loss):
         return cls(**config)
 
 
+def masked_mean(total: Any, labelled: Any, weight: float = 1.0) -> Any:
+    """`weight * total / labelled`; without a label `total` is 0, and so is this."""
+    # A product with what has no gradient: that of a quotient costs five operations more.
+    return total * (weight / ops.maximum(labelled, 1.0))
+
+
 def sum_over_replicas(values: list) -> list:
     """Each scalar summed over the replicas of `tf.distribute`, in one exchange."""
     if keras.backend.backend() != "tensorflow":
@@ -140,6 +146,15 @@ def sum_over_replicas(values: list) -> list:
     if context is None or context.num_replicas_in_sync == 1:
         return values
     return tf.unstack(context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stack(values)))
+
+
+def _expand_with_logits(y_pred):
+    expanded = ops.expand_dims(y_pred, -1)
+    # Kept by Keras beside a sigmoid's output: with them the loss is exact where it saturates.
+    logits = getattr(y_pred, "_keras_logits", None)
+    if logits is not None:
+        expanded._keras_logits = ops.expand_dims(logits, -1)
+    return expanded
 
 
 def _convert(y_pred, dtype):

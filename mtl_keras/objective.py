@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from mtl_keras.batches import by_task
-from mtl_keras.losses import LossTerms, sum_over_replicas
+from mtl_keras.losses import LossTerms, masked_mean, sum_over_replicas
 from mtl_keras.metrics import TaskScore
 from mtl_keras.task_metrics import TaskMetrics
 from mtl_keras.tasks import Task, checked_weight
@@ -82,7 +82,7 @@ class Objective:
         """Each task's mean loss times its weight; the means are over all replicas."""
         counts = sum_over_replicas([term.labelled for term in terms.values()])
         return {
-            name: self.weights[name] * ops.divide_no_nan(term.total, count)
+            name: masked_mean(term.total, count, self.weights[name])
             for (name, term), count in zip(terms.items(), counts, strict=True)
         }
 

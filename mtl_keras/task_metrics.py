@@ -41,8 +41,8 @@ class TaskMetrics(keras.metrics.Metric):
 
     def update_losses(self, terms: Sequence) -> None:
         """Adds the `LossTerms` of a batch, one a task, in task order."""
-        rows = [ops.concatenate([ops.stack([t.total, t.labelled]), t.violations]) for t in terms]
-        self.tally.assign_add(ops.stack(rows))
+        row = [value for t in terms for value in (t.total, t.labelled, *t.violations)]
+        self.tally.assign_add(ops.reshape(ops.stack(row), self.tally.shape))
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds a batch: dicts by task, in which labels may be absent."""

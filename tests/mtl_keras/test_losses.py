@@ -57,6 +57,15 @@ def test_with_every_label_it_is_the_keras_loss(name):
     assert float(found) == pytest.approx(float(expected), rel=1e-6)
 
 
+def test_a_saturated_sigmoid_has_the_loss_that_keras_gives_it():
+    # TensorFlow keeps the logits beside it; clipped probabilities would say 16 for all of them.
+    p = keras.activations.sigmoid(np.array([[20.0], [40.0], [80.0], [-90.0]], "float32"))
+    y = np.zeros((4, 1), "float32")
+    loss = MaskedLoss("binary_crossentropy", LabelSpec("probability"))
+    expected = keras.losses.BinaryCrossentropy()(y, p)
+    assert float(loss(y, p)) == pytest.approx(float(expected), rel=1e-6)
+
+
 def test_without_labels_loss_and_gradient_are_zero():
     loss, y = MaskedLoss("mean_squared_error"), np.full((4, 1), NAN, "float32")
     p = np.array([[1.0], [2.0], [-3.0], [1e30]], "float32")
