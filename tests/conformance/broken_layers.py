@@ -212,3 +212,10 @@ class ChangesWithOpenBatch(Linear):
 class TrainsDifferently(Linear):
     def call(self, inputs, training=None):
         return super().call(inputs) * (0.5 if training else 1.0)
+
+
+@registered
+class HasWrongGradient(Linear):
+    def call(self, inputs):
+        half = super().call(inputs) / 2
+        return half + ops.stop_gradient(half)

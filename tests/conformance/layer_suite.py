@@ -35,7 +35,7 @@ from conformance.layer_case import (
     sublayers,
     symbolic_inputs,
 )
-from conformance.layer_gradients import check_gradients
+from conformance.layer_gradients import check_gradients, check_numerical_gradients
 from conformance.layer_masks import check_masks
 
 __all__ = ["LAYER_CHECKS", "LayerCase", "check_layer"]
@@ -392,6 +392,7 @@ _POINTS = {
     "masks": check_masks,
     "determinism": _determinism,
     "gradients": check_gradients,
+    "numerical_gradients": check_numerical_gradients,
     "saved_model": _saved_model,
     "numpy_statement": _numpy_statement,
 }

@@ -1,0 +1,71 @@
+"""Independent copies of layers and initializers: equal arguments, draws of their own."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def independent_layer(layer: keras.layers.Layer, *index: int, **changes: Any) -> Any:
+    """A new layer with the arguments of `layer`, weights and random draws of its own.
+
+    Args:
+        layer: the prototype; never built or called here.
+        index: which copy it is; seeds in the arguments are derived from it.
+        changes: arguments of the copy that differ, such as its name.
+    """
+    return type(layer).from_config(_reseeded(layer.get_config(), index) | changes)
+
+
+def independent_initializer(initializer: Any, *index: int) -> Any:
+    """A copy of an initializer (name, object or function) that draws for itself.
+
+    Keras resolves a name once, and one object gives every kernel the same draw.
+    """
+    initializer = keras.initializers.get(initializer)
+    if not isinstance(initializer, keras.initializers.Initializer):
+        return initializer
+    return type(initializer).from_config(_reseeded(initializer.get_config(), index))
+
+
+class StackedInitializer(keras.initializers.Initializer):
+    """Draws a stack of kernels, each as `initializer` draws one: own values and own fan.
+
+    Args:
+        initializer: name, object or function, for one kernel.
+        axis: the axis of the stack; 1 for kernels (in, experts, out).
+        index: tells apart the stacks that one layer draws from one initializer.
+    """
+
+    def __init__(self, initializer: Any, axis: int, *index: int):
+        self.initializer = initializer
+        self.axis = axis
+        self.index = index
+
+    def __call__(self, shape, dtype=None):
+        """Draws each kernel on its own."""
+        shape = list(shape)
+        count = shape.pop(self.axis)
+        copies = [independent_initializer(self.initializer, *self.index, i) for i in range(count)]
+        return ops.stack([copy(tuple(shape), dtype=dtype) for copy in copies], self.axis)
+
+
+def _reseeded(config, index):
+    if isinstance(config, dict):
+        return {
+            key: _derived(value, index) if _is_seed(key, value) else _reseeded(value, index)
+            for key, value in config.items()
+        }
+    if isinstance(config, (list, tuple)):
+        return type(config)(_reseeded(value, index) for value in config)
+    return config
+
+
+def _is_seed(key, value):
+    return key == "seed" and isinstance(value, int) and not isinstance(value, bool)
+
+
+def _derived(seed, index):
+    # Hashed, so that copy 1 of seed 0 is not copy 0 of seed 1.
+    return int(np.random.SeedSequence([abs(seed), *index]).generate_state(1)[0] >> 1)
