@@ -1,9 +1,9 @@
-"""Multi-task learning for Keras 3: tasks, masked losses and metrics, multi-task models.
+"""Multi-task learning for Keras 3: tasks, layers, masked losses and metrics, multi-task models.
 
 Classes are registered on import, so that `keras.saving.load_model` needs no custom objects.
 """
 
-from mtl_keras import labels, losses, metrics, tasks
+from mtl_keras import labels, layers, losses, metrics, tasks
 from mtl_keras.labels import LabelSpec
 from mtl_keras.losses import MaskedLoss
 from mtl_keras.metrics import MaskedAUC, MaskedMetric, TaskScore, delta_m
@@ -34,6 +34,7 @@ __all__ = [
     "TokenTask",
     "delta_m",
     "labels",
+    "layers",
     "losses",
     "metrics",
     "tasks",

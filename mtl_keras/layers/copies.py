@@ -12,10 +12,16 @@ def independent_layer(layer: keras.layers.Layer, *index: int, **changes: Any) ->
 
     Args:
         layer: the prototype; never built or called here.
-        index: which copy it is; seeds in the arguments are derived from it.
+        index: which copy it is; seeds in the arguments are derived from it, or kept without it.
         changes: arguments of the copy that differ, such as its name.
     """
-    return type(layer).from_config(_reseeded(layer.get_config(), index) | changes)
+    try:
+        return type(layer).from_config(_reseeded(layer.get_config(), index) | changes)
+    except TypeError as error:
+        # Keras hides what a constructor says of a change behind a dump of the config.
+        if isinstance(error.__context__, ValueError):
+            raise error.__context__ from None
+        raise
 
 
 def independent_initializer(initializer: Any, *index: int) -> Any:
@@ -52,6 +58,8 @@ class StackedInitializer(keras.initializers.Initializer):
 
 
 def _reseeded(config, index):
+    if not index:
+        return config
     if isinstance(config, dict):
         return {
             key: _derived(value, index) if _is_seed(key, value) else _reseeded(value, index)
@@ -69,3 +77,10 @@ def _is_seed(key, value):
 def _derived(seed, index):
     # Hashed, so that copy 1 of seed 0 is not copy 0 of seed 1.
     return int(np.random.SeedSequence([abs(seed), *index]).generate_state(1)[0] >> 1)
+
+
+def pattern_config(layer: keras.layers.Layer) -> dict:
+    """A layer as it goes into a config: its arguments, whether it was built or not."""
+    config = keras.saving.serialize_keras_object(layer)
+    config.pop("build_config", None)
+    return config

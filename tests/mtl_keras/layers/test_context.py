@@ -58,7 +58,7 @@ def test_other_shapes_are_refused(shape, num_tasks):
 
 
 def test_ids_must_be_integers():
-    with pytest.raises(ValueError, match="`context` must be integers.*float32"):
+    with pytest.raises(ValueError, match=r"`context` must be integers.*float32"):
         context_vector(np.array([0.0, 1.0], "float32"), 2, "float32")
 
 
