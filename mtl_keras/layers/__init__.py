@@ -5,29 +5,63 @@ exchange and attention let towers of tasks read from each other.
 """
 
 from mtl_keras.layers.adatt import AdaTT
+from mtl_keras.layers.additive_conditioning import AdditiveConditioning
+from mtl_keras.layers.concat_conditioning import ConcatConditioning
+from mtl_keras.layers.conditional_normalization import ConditionalNormalization
+from mtl_keras.layers.cross_stitch import CrossStitch
 from mtl_keras.layers.customized_gate_control import CustomizedGateControl
+from mtl_keras.layers.dselect_k_gate import DSelectKGate
 from mtl_keras.layers.expert_health import ExpertHealth
 from mtl_keras.layers.experts import Experts
+from mtl_keras.layers.film import FiLM
 from mtl_keras.layers.gate import Gate
 from mtl_keras.layers.hierarchical_multi_gate import HierarchicalMultiGate
+from mtl_keras.layers.hyper_adapter import HyperAdapter
+from mtl_keras.layers.low_rank_task_adapter import LowRankTaskAdapter
 from mtl_keras.layers.mixture_of_experts import MixtureOfExperts
 from mtl_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExperts
+from mtl_keras.layers.multiplicative_conditioning import MultiplicativeConditioning
+from mtl_keras.layers.nddr import NDDR
 from mtl_keras.layers.progressive_layered_extraction import ProgressiveLayeredExtraction
+from mtl_keras.layers.sluice_unit import SluiceUnit
 from mtl_keras.layers.softmax_gate import SoftmaxGate
+from mtl_keras.layers.sub_network_routing import SubNetworkRouting
+from mtl_keras.layers.task_adapter import TaskAdapter
+from mtl_keras.layers.task_attention import TaskAttention
+from mtl_keras.layers.task_embedding import TaskEmbedding
+from mtl_keras.layers.task_gate import TaskGate
+from mtl_keras.layers.task_routing import TaskRouting
 from mtl_keras.layers.top_k_gate import TopKGate
 from mtl_keras.layers.training_mean import TrainingMean
 
 __all__ = [
+    "NDDR",
     "AdaTT",
+    "AdditiveConditioning",
+    "ConcatConditioning",
+    "ConditionalNormalization",
+    "CrossStitch",
     "CustomizedGateControl",
+    "DSelectKGate",
     "ExpertHealth",
     "Experts",
+    "FiLM",
     "Gate",
     "HierarchicalMultiGate",
+    "HyperAdapter",
+    "LowRankTaskAdapter",
     "MixtureOfExperts",
     "MultiGateMixtureOfExperts",
+    "MultiplicativeConditioning",
     "ProgressiveLayeredExtraction",
+    "SluiceUnit",
     "SoftmaxGate",
+    "SubNetworkRouting",
+    "TaskAdapter",
+    "TaskAttention",
+    "TaskEmbedding",
+    "TaskGate",
+    "TaskRouting",
     "TopKGate",
     "TrainingMean",
 ]

@@ -39,10 +39,10 @@ class CrossStitch(keras.layers.Layer):
 
     Example:
 
-    >>> layer = mtl_keras.layers.CrossStitch()
+    >>> layer = mtl_keras.layers.CrossStitch(initial=0.75)
     >>> mood, topic = layer((np.ones((2, 3)), np.zeros((2, 3))))
-    >>> mood.numpy()[0].round(2).tolist(), topic.numpy()[0].round(2).tolist()
-    ([0.9, 0.9, 0.9], [0.1, 0.1, 0.1])
+    >>> mood.numpy()[0].tolist(), topic.numpy()[0].tolist()
+    ([0.75, 0.75, 0.75], [0.25, 0.25, 0.25])
 
     Reference:
         Misra et al., 2016, Cross-stitch Networks for Multi-task Learning, equation 1.

@@ -98,7 +98,7 @@ class DSelectKGate(Gate):
             return
         numbers = np.arange(self.num_experts)[:, None]
         width = int(self.num_experts - 1).bit_length()
-        self.bits = (numbers >> np.arange(width)) % 2 == 0
+        self.bits = (numbers >> np.arange(width)) % 2 == 1
         self.every_code_is_an_expert = self.num_experts == 2**width
         channels = () if self.static else (features_shape[-1],)
         self.codes = self.add_weight(

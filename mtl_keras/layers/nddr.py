@@ -43,10 +43,10 @@ class NDDR(keras.layers.Layer):
 
     Example:
 
-    >>> layer = mtl_keras.layers.NDDR(batch_normalization=False)
+    >>> layer = mtl_keras.layers.NDDR(initial=0.75, batch_normalization=False)
     >>> first, second = layer((np.ones((2, 3)), np.zeros((2, 3))))
-    >>> first.numpy()[0].round(2).tolist(), second.numpy()[0].round(2).tolist()
-    ([0.9, 0.9, 0.9], [0.1, 0.1, 0.1])
+    >>> first.numpy()[0].tolist(), second.numpy()[0].tolist()
+    ([0.75, 0.75, 0.75], [0.25, 0.25, 0.25])
 
     Reference:
         Gao et al., 2019, NDDR-CNN: Layerwise Feature Fusing in Multi-Task CNNs by Neural

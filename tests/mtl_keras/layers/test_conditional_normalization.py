@@ -7,12 +7,11 @@ from conformance.layer_case import arrays
 from conformance.layer_suite import LAYER_CHECKS, LayerCase
 from mtl_keras.layers.conditional_normalization import ConditionalNormalization
 
-RNG = np.random.default_rng(0)
 MASK = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 0]], bool)
 
 
 def draw(*shape):
-    return RNG.standard_normal(shape).astype("float32")
+    return np.random.default_rng(shape).standard_normal(shape).astype("float32")
 
 
 def statement(weights, features, ids):
@@ -104,6 +103,14 @@ def test_large_values_of_float16_stay_finite(kind):
         output = layer(features, draw(4, 2), features_mask=mask, training=True)
         assert np.isfinite(arrays(output)).all()
         assert np.abs(arrays(output)).max() < 3
+
+
+def test_momentum_and_epsilon_are_those_given():
+    layer = ConditionalNormalization("batch", momentum=0.0, epsilon=3.0)
+    features, context = draw(4, 5), draw(4, 2)
+    layer(features, context, training=True)
+    expected = (features - features.mean(0)) / np.sqrt(features.var(0) + 3)
+    np.testing.assert_allclose(arrays(layer(features, context)), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

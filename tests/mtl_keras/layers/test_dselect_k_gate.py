@@ -106,6 +106,15 @@ def test_a_static_gate_is_the_equation_for_all_rows():
     np.testing.assert_allclose(weights, want, rtol=1e-5, atol=1e-6)  # float32
 
 
+def test_codes_start_small_and_all_different():
+    gate = DSelectKGate(8, k=2, gamma=0.5)
+    gate.build((None, 3))
+    codes = numpy(gate.codes)
+    assert codes.shape == (3, 2, 3)
+    assert np.abs(codes).max() <= 0.005
+    assert np.unique(codes).size == codes.size
+
+
 def test_a_narrower_step_chooses_sooner():
     wide, narrow = (numpy(static(2, [[0.2]], gamma=gamma)(draw(1, 3))) for gamma in (1.0, 0.4))
     assert 0 < wide[0, 0] < 1
