@@ -25,7 +25,7 @@ MODULES = [
 @pytest.mark.parametrize("name", [*MODULES, "mtl_keras", "zoo"])
 def test_examples(name):
     module = importlib.import_module(name)
-    names = {"keras": keras, "np": np, "zoo": zoo}
+    names = {"keras": keras, "np": np, "zoo": zoo, "mtl_keras": mtl_keras}
     names |= {key: getattr(mtl_keras, key) for key in mtl_keras.__all__}
     names |= {key: getattr(zoo.features, key) for key in ("Numeric", "Categorical")}
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -1,5 +1,6 @@
 """Independent copies of layers and initializers: equal arguments, draws of their own."""
 
+import uuid
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ def independent_layer(layer: keras.layers.Layer, *index: int, **changes: Any) ->
         changes: arguments of the copy that differ, such as its name.
     """
     try:
-        return type(layer).from_config(_reseeded(layer.get_config(), index) | changes)
+        return type(layer).from_config(_for_copy(layer.get_config(), index) | changes)
     except TypeError as error:
         # Keras hides what a constructor says of a change behind a dump of the config.
         if isinstance(error.__context__, ValueError):
@@ -32,7 +33,7 @@ def independent_initializer(initializer: Any, *index: int) -> Any:
     initializer = keras.initializers.get(initializer)
     if not isinstance(initializer, keras.initializers.Initializer):
         return initializer
-    return type(initializer).from_config(_reseeded(initializer.get_config(), index))
+    return type(initializer).from_config(_for_copy(initializer.get_config(), index))
 
 
 class StackedInitializer(keras.initializers.Initializer):
@@ -57,21 +58,26 @@ class StackedInitializer(keras.initializers.Initializer):
         return ops.stack([copy(tuple(shape), dtype=dtype) for copy in copies], self.axis)
 
 
-def _reseeded(config, index):
-    if not index:
-        return config
+def _for_copy(config, index, tag=None):
+    """A config with seeds derived for one copy, which shares no inner layer with another.
+
+    Keras marks inner layers that occur twice; while a model is loaded these marks would make
+    them one across copies too.
+    """
+    tag = tag or uuid.uuid4().hex
     if isinstance(config, dict):
-        return {
-            key: _derived(value, index) if _is_seed(key, value) else _reseeded(value, index)
-            for key, value in config.items()
-        }
+        return {key: _value_for_copy(key, value, index, tag) for key, value in config.items()}
     if isinstance(config, (list, tuple)):
-        return type(config)(_reseeded(value, index) for value in config)
+        return type(config)(_for_copy(value, index, tag) for value in config)
     return config
 
 
-def _is_seed(key, value):
-    return key == "seed" and isinstance(value, int) and not isinstance(value, bool)
+def _value_for_copy(key, value, index, tag):
+    if key == "shared_object_id":
+        return f"{value}-{tag}"
+    if key == "seed" and isinstance(value, int) and not isinstance(value, bool):
+        return _derived(value, index) if index else value
+    return _for_copy(value, index, tag)
 
 
 def _derived(seed, index):

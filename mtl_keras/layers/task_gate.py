@@ -8,7 +8,7 @@ from keras import ops
 
 from mtl_keras.layers.checks import checked_count, checked_positive
 from mtl_keras.layers.context import context_vector, context_width
-from mtl_keras.layers.copies import independent_layer
+from mtl_keras.layers.copies import independent_layer, pattern_config
 
 
 @keras.saving.register_keras_serializable(package="mtl_keras")
@@ -150,7 +150,7 @@ class TaskGate(keras.layers.Layer):
         """All arguments; copies of one layer as a tuple, each with what has changed in it."""
         return {
             **super().get_config(),
-            "branches": tuple(keras.saving.serialize_keras_object(b) for b in self.branches),
+            "branches": tuple(pattern_config(branch) for branch in self.branches),
             "num_tasks": self.num_tasks,
             "temperature": self.temperature,
         }

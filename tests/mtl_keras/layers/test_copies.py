@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from mtl_keras.layers import CustomizedGateControl, Experts
 from mtl_keras.layers.copies import (
     StackedInitializer,
     independent_initializer,
@@ -63,3 +64,17 @@ def test_copies_of_a_layer_keep_its_arguments_and_draw_for_themselves():
     assert not np.allclose(first, second)
     assert not dense.built
     assert [copy.name for copy in copies] == ["copy_0", "copy_1"]
+
+
+def test_copies_of_a_composite_stay_apart_through_saving(tmp_path):
+    inputs = keras.Input((4,))
+    pattern = keras.Sequential([keras.layers.Dense(3, "tanh"), keras.layers.Dense(2)])
+    experts = Experts(1, expert=pattern)
+    outputs = CustomizedGateControl(4, experts, experts)(inputs)
+    model = keras.Model(inputs, keras.layers.Concatenate()(outputs))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert len(loaded.weights) == len(model.weights) == 5 * 4 + 4
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    # The same operations in a new object.
+    np.testing.assert_allclose(loaded.predict(x), model.predict(x), rtol=1e-6, atol=1e-7)

@@ -12,8 +12,7 @@ ROWS = 64
 
 
 def heads(towers):
-    outputs = {t.name: t.build_head()(h) for t, h in zip(TASKS, towers, strict=True)}
-    return outputs
+    return {t.name: t.build_head()(h) for t, h in zip(TASKS, towers, strict=True)}
 
 
 def convolutional():
@@ -80,6 +79,9 @@ def data(shape):
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("build", [convolutional, transformer])
 def test_every_family_trains(build, policy):
+    if policy != "float32" and keras.backend.backend() != "tensorflow":
+        # Minutes of compilation; the suite of each layer runs in half precision everywhere.
+        pytest.skip("whole models train in half precision on TensorFlow only")
     keras.utils.set_random_seed(0)
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -88,8 +90,7 @@ def test_every_family_trains(build, policy):
     finally:
         keras.config.set_dtype_policy(previous)
     x, y = data(model.input["images"].shape[1:])
-    # XLA takes minutes for a network of so many small parts.
-    model.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    model.compile(keras.optimizers.Adam(0.01))
     loss = model.fit(x, y, batch_size=32, epochs=12, verbose=0).history["loss"]
     assert np.isfinite(loss).all()
     assert loss[-1] < 0.7 * loss[0]

@@ -221,6 +221,12 @@ def test_a_tuple_of_branches_is_restored_from_its_config():
     np.testing.assert_array_equal(arrays(twin(features, IDS)), output)
 
 
+def test_the_config_of_a_built_gate_serves_for_another_width():
+    gate = TaskGate(dense_branches())
+    gate(draw(4, 5), IDS)
+    assert tuple(TaskGate.from_config(gate.get_config())(draw(4, 7), IDS).shape) == (4, 2)
+
+
 def test_branches_that_take_a_mask_receive_that_of_their_rows():
     gate = TaskGate(tuple(keras.layers.GlobalAveragePooling1D(name=name) for name in "ab"))
     features = draw(2, 3, 5)
