@@ -63,14 +63,15 @@ def sparse_sides(count, units):
 
 
 def step_of(layer, x, jit, skip=None):
-    """A compiled function of the gradient of the sum of squares by all weights."""
+    """A compiled function of the gradient of the sum of squares by features and weights."""
     layer(x)
 
     @tf.function(jit_compile=jit)
     def step(x):
         with tf.GradientTape() as tape:
+            tape.watch(x)
             loss = tf.reduce_sum(tf.square(layer(x, training=True)))
-        return tape.gradient(loss, [v.value for v in layer.trainable_variables])
+        return tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])
 
     pays = mixture_of_experts.pays
     if skip is not None:
