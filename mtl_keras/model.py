@@ -14,6 +14,7 @@ from mtl_keras.batches import (
     tensors_of_strings,
 )
 from mtl_keras.guard import TrainingGuard, failed_tasks
+from mtl_keras.layers.layer_metric import LayerMetric
 from mtl_keras.metrics import TaskScore
 from mtl_keras.objective import Objective
 from mtl_keras.tasks import Task, checked_tasks
@@ -128,6 +129,9 @@ class MultiTaskModel(keras.Model):
         objective = self._compiled_objective()
         terms = objective.terms(y, y_pred, sample_weight)
         objective.metrics.update_losses(list(terms.values()))
+        for metric in self.metrics:
+            if isinstance(metric, LayerMetric):
+                metric.settle()
         total = sum(objective.weighted(terms).values())
         if self.losses:
             # No loss is compiled into the base class: what it returns is regularisers alone.

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from mtl_keras.layers.copies import pattern_config
+
 
 class Adapter(keras.layers.Layer):
     """A small task-dependent change of the output of a layer, or of the features themselves.
@@ -59,7 +61,9 @@ class Adapter(keras.layers.Layer):
 
     def get_config(self):
         """All arguments."""
-        return {**super().get_config(), "layer": _serialized(self.layer)}
+        # Built with its own config, the revived layer would lose this one's name from its paths.
+        layer = None if self.layer is None else pattern_config(self.layer)
+        return {**super().get_config(), "layer": layer}
 
     @classmethod
     def from_config(cls, config):
@@ -68,13 +72,3 @@ class Adapter(keras.layers.Layer):
         if isinstance(layer, dict):
             config = {**config, "layer": keras.saving.deserialize_keras_object(layer)}
         return cls(**config)
-
-
-def _serialized(layer):
-    if layer is None:
-        return None
-    config = keras.saving.serialize_keras_object(layer)
-    # With it Keras would build the revived layer on its own, before this one, and the weights
-    # would lose this one's name from their paths.
-    config.pop("build_config", None)
-    return config

@@ -10,9 +10,9 @@ from mtl_keras.layers.copies import pattern_config
 from mtl_keras.layers.expert_health import ExpertHealth
 from mtl_keras.layers.experts import Experts
 from mtl_keras.layers.gate import Gate
+from mtl_keras.layers.layer_metric import log_key
 from mtl_keras.layers.mixing import mix
 from mtl_keras.layers.mixture import first_mask, gate_copy, inputs_of, own_copy, with_layers
-from mtl_keras.layers.training_mean import log_key
 
 
 @keras.saving.register_keras_serializable(package="mtl_keras")

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from mtl_keras.layers.training_mean import has_state
+from mtl_keras.layers.layer_metric import LayerMetric
 
 
-class ExpertHealth(keras.metrics.Metric):
+class ExpertHealth(LayerMetric, keras.metrics.Metric):
     """What gates and experts did in training, under log keys that begin with the layer's path.
 
     - `_utilisation`: exp(entropy of the mean gate) / E, a mean over gates: 1 when all experts
@@ -20,8 +20,7 @@ class ExpertHealth(keras.metrics.Metric):
     - `_expert_similarity`: mean cosine of the outputs of two experts over the batch.
 
     Made by a mixture with `track_health=True` and updated while training only, so evaluation
-    reports NaN and prediction costs nothing. In a fit on JAX all is NaN, because Keras keeps
-    the state of metrics from layers there.
+    reports NaN and prediction costs nothing.
 
     Args:
         prefix: of the log keys.
@@ -38,15 +37,13 @@ class ExpertHealth(keras.metrics.Metric):
         self.similarity = self.add_variable((), "zeros", name="similarity")
         self.batches = self.add_variable((), "zeros", name="batches")
 
-    def update_state(self, gates: Sequence, experts: Any) -> None:
+    def add(self, gates: Sequence, experts: Any) -> None:
         """Adds a batch.
 
         Args:
             gates: (..., E_g) each.
             experts: (batch, ..., E, channels), the experts of all gates.
         """
-        if not has_state(self):
-            return
         entropies = []
         for usage, gate in zip(self.usages, gates, strict=True):
             gate = ops.reshape(ops.cast(gate, self.dtype), (-1, usage.shape[0]))

@@ -8,9 +8,9 @@ from mtl_keras.layers.copies import independent_layer, pattern_config
 from mtl_keras.layers.expert_health import ExpertHealth
 from mtl_keras.layers.experts import Experts
 from mtl_keras.layers.gate import Gate
+from mtl_keras.layers.layer_metric import log_key
 from mtl_keras.layers.mixing import mix
 from mtl_keras.layers.softmax_gate import SoftmaxGate
-from mtl_keras.layers.training_mean import log_key
 
 
 class Mixture(keras.layers.Layer):

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from mtl_keras.layers.checks import checked_count, checked_positive
+from mtl_keras.layers.layer_metric import log_key
 from mtl_keras.layers.towers import (
     checked_own,
     checked_towers,
@@ -15,7 +16,7 @@ from mtl_keras.layers.towers import (
     own_and_others,
     tower_shape,
 )
-from mtl_keras.layers.training_mean import TrainingMean, log_key
+from mtl_keras.layers.training_mean import TrainingMean
 
 
 @keras.saving.register_keras_serializable(package="mtl_keras")

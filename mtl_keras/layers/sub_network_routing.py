@@ -8,8 +8,9 @@ from keras import ops
 
 from mtl_keras.layers.checks import checked_count, checked_positive
 from mtl_keras.layers.copies import StackedInitializer
+from mtl_keras.layers.layer_metric import log_key
 from mtl_keras.layers.towers import checked_towers, joint_mask, mixed, tower_shape
-from mtl_keras.layers.training_mean import TrainingMean, log_key
+from mtl_keras.layers.training_mean import TrainingMean
 
 
 @keras.saving.register_keras_serializable(package="mtl_keras")

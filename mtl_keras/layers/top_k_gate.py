@@ -9,7 +9,8 @@ from keras import ops
 from mtl_keras.layers.checks import checked_count, checked_positive
 from mtl_keras.layers.copies import independent_initializer
 from mtl_keras.layers.gate import Gate, exact
-from mtl_keras.layers.training_mean import TrainingMean, log_key
+from mtl_keras.layers.layer_metric import log_key
+from mtl_keras.layers.training_mean import TrainingMean
 
 
 @keras.saving.register_keras_serializable(package="mtl_keras")

@@ -5,14 +5,15 @@ from typing import Any
 import keras
 from keras import ops
 
+from mtl_keras.layers.layer_metric import LayerMetric
+
 
 @keras.saving.register_keras_serializable(package="mtl_keras")
-class TrainingMean(keras.metrics.Mean):
+class TrainingMean(LayerMetric, keras.metrics.Mean):
     """A mean that is NaN, not 0, where nothing was seen.
 
     A layer updates it while training only, so that an evaluation reports NaN under its key.
-    Two metrics of one name would share a log key: name it after the layer's path. In a fit on
-    JAX it stays NaN, because Keras keeps the state of metrics from layers there.
+    Two metrics of one name would share a log key: name it after the layer's path.
 
     Example:
 
@@ -24,24 +25,10 @@ class TrainingMean(keras.metrics.Mean):
     3.0
     """
 
-    def update_state(self, values: Any, sample_weight: Any = None) -> None:
-        """Adds values, where there is a state to add them to."""
-        if has_state(self):
-            super().update_state(values, sample_weight)
+    def add(self, values: Any) -> None:
+        """Adds values of a step."""
+        keras.metrics.Mean.update_state(self, values)
 
     def result(self) -> Any:
         """The mean so far."""
-        return ops.where(self.count > 0, super().result(), float("nan"))
-
-
-def has_state(metric: keras.metrics.Metric) -> bool:
-    """Whether the metric's variables have values: in a fit on JAX a layer's metrics have none."""
-    try:
-        return metric.variables[0].value is not None
-    except TypeError:  # What Keras raises for a variable without value and initializer.
-        return False
-
-
-def log_key(layer: keras.layers.Layer, what: str) -> str:
-    """A log key that no other layer of a model has."""
-    return f"{layer.path.replace('/', '_')}_{what}"
+        return ops.where(ops.convert_to_tensor(self.count) > 0, super().result(), float("nan"))
