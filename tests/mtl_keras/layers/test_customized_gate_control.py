@@ -64,9 +64,6 @@ def test_no_two_experts_start_equal():
     assert len(set(kernels)) == 6
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() == "jax", reason="Keras has no metrics of layers in a fit on JAX"
-)
 def test_health_reports_a_usage_for_each_gate():
     layer = CustomizedGateControl(
         2, Experts(2, 4), Experts(1, 4), shared_output=True, track_health=True
