@@ -37,7 +37,9 @@ def test_other_content_is_refused(tmp_path):
         source.read_verified(path, source.FILES["test"])
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"x" * 1000)[:-9]])
+@pytest.mark.parametrize(
+    "content", [b"no gzip", gzip.compress(b"x" * 1000)[:-9]], ids=["no gzip", "cut short"]
+)
 def test_a_broken_gzip_file_is_named(tmp_path, content):
     path = tmp_path / "census-income.test.gz"
     path.write_bytes(content)
