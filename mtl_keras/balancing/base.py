@@ -1,0 +1,229 @@
+"""What every balancer is: three protocols, and the state that a rule may keep."""
+
+from typing import Any, ClassVar
+
+import keras
+from keras import ops
+
+
+class Balancer:
+    """Base of the rules that turn K task losses into one update.
+
+    A rule has no variables until it knows the number of tasks: `compile` builds it, or the
+    first call on plain arrays does. A task takes part in a step when its loss (loss level) or
+    its gradient (the other two) is not exactly 0: a task without a label in the batch is left
+    out, and the others are balanced as if it did not exist.
+
+    Each call is a step of a rule that has state: running means and random draws go on.
+    """
+
+    # Filled by the registry.
+    key: ClassVar[str]
+    source: ClassVar[str]
+    family: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self):
+        self.num_tasks = None
+        # A Keras layer only holds the variables: Keras knows how to save and restore those.
+        self.state = keras.layers.Layer(name="balancer")
+
+    @property
+    def built(self) -> bool:
+        """Whether the number of tasks is known."""
+        return self.num_tasks is not None
+
+    def build(self, num_tasks: int, dtype: str = "float32") -> None:
+        """Makes the variables for `num_tasks` tasks; once.
+
+        Raises:
+            ValueError: when built for another number of tasks, or when arguments of the
+                rule, such as a preference, have another length.
+        """
+        if self.built:
+            if num_tasks != self.num_tasks:
+                raise ValueError(
+                    f"This {type(self).__name__} was built for {self.num_tasks} tasks; use a "
+                    f"new one. Received: {num_tasks} tasks"
+                )
+            return
+        self.make_state(num_tasks, dtype)
+        self.state.built = True
+        self.num_tasks = num_tasks
+
+    def make_state(self, num_tasks: int, dtype: str) -> None:
+        """Checks arguments against the number of tasks and adds variables, where needed."""
+
+    def add_variable(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        initializer: Any = "zeros",
+        dtype: str = "float32",
+        trainable: bool = False,
+    ) -> keras.Variable:
+        """A variable of the rule; a trainable one is trained by the model's optimizer."""
+        return self.state.add_weight(
+            name=name,
+            shape=shape,
+            initializer=initializer,
+            dtype=dtype,
+            trainable=trainable,
+            autocast=False,
+        )
+
+    def end_epoch(self) -> None:
+        """Called after each epoch of a fit."""
+
+    def get_config(self) -> dict:
+        """Constructor arguments."""
+        return {}
+
+    def __repr__(self):
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Balancer":
+        """The inverse of `get_config`."""
+        return cls(**config)
+
+
+class LossBalancer(Balancer):
+    """A rule that sees the losses alone; a step costs what a plain step costs.
+
+    A rule states `weigh`, and `combine` too where the total is not a weighted sum with
+    constant weights.
+    """
+
+    family = "loss"
+
+    def total(self, losses: Any) -> Any:
+        """The scalar to minimise, differentiable in the losses and the rule's own weights.
+
+        Args:
+            losses: task losses, (K,).
+        """
+        losses, present = self._read(losses)
+        return self.combine(losses, present)
+
+    def weights(self, losses: Any) -> Any:
+        """What multiplies each task's gradient, (K,): the derivative of `total`.
+
+        Args:
+            losses: task losses, (K,).
+        """
+        losses, present = self._read(losses)
+        return ops.where(present, self.weigh(losses, present), ops.zeros_like(losses))
+
+    def combine(self, losses: Any, present: Any) -> Any:
+        """The total of the tasks that are present; the weights are constants."""
+        weights = ops.where(present, self.weigh(losses, present), ops.zeros_like(losses))
+        return ops.sum(ops.stop_gradient(weights) * losses)
+
+    def weigh(self, losses: Any, present: Any) -> Any:
+        """Weights (K,) from losses (K,); `present` (K,) says which tasks take part."""
+        raise NotImplementedError
+
+    def _read(self, losses):
+        losses = _tensor(losses)
+        if len(losses.shape) != 1:
+            raise ValueError(f"`losses` must be (K,). Received: shape {tuple(losses.shape)}")
+        self.build(losses.shape[0], _dtype(losses))
+        return losses, losses != 0
+
+
+class GramianBalancer(Balancer):
+    """A rule that sees G = J J^T, the inner products of the tasks' gradients.
+
+    The update of the shared variables is J^T w. A rule states `solve`.
+    """
+
+    family = "gramian"
+
+    def weights(self, gramian: Any, losses: Any = None) -> Any:
+        """Weights of the tasks' gradients, (K,); NaN when the Gramian is not finite.
+
+        Args:
+            gramian: (K, K), symmetric.
+            losses: task losses, (K,), for the rules that need them.
+
+        Raises:
+            ValueError: for another shape, or when the rule needs losses and has none.
+        """
+        gramian = _tensor(gramian)
+        shape = tuple(gramian.shape)
+        if len(shape) != 2 or shape[0] != shape[1]:
+            raise ValueError(f"`gramian` must be (K, K). Received: shape {shape}")
+        self.build(shape[0], _dtype(gramian))
+        losses = _losses(self, losses, shape[0], gramian.dtype)
+        present = ops.diagonal(gramian) > 0
+        # No solver meets a NaN, none loops on it: it comes back in the weights.
+        finite = ops.all(ops.isfinite(gramian))
+        gramian = ops.where(finite, gramian, ops.eye(shape[0], dtype=gramian.dtype))
+        weights = ops.where(present, self.solve(gramian, present, losses), 0.0)
+        return ops.where(finite, ops.cast(weights, gramian.dtype), float("nan"))
+
+    def solve(self, gramian: Any, present: Any, losses: Any) -> Any:
+        """Weights (K,) from a finite Gramian; `present` (K,) says which rows are not zero."""
+        raise NotImplementedError
+
+
+class JacobianBalancer(Balancer):
+    """A rule that needs the tasks' gradients themselves; states `aggregate`."""
+
+    family = "jacobian"
+
+    def direction(self, jacobian: Any, losses: Any = None) -> Any:
+        """The update of the shared variables, (P,).
+
+        Args:
+            jacobian: the tasks' gradients, (K, P).
+            losses: task losses, (K,), for the rules that need them.
+
+        Raises:
+            ValueError: for another shape, or when the rule needs losses and has none.
+        """
+        jacobian = _tensor(jacobian)
+        shape = tuple(jacobian.shape)
+        if len(shape) != 2:
+            raise ValueError(f"`jacobian` must be (K, P). Received: shape {shape}")
+        self.build(shape[0], _dtype(jacobian), shape[1])
+        losses = _losses(self, losses, shape[0], jacobian.dtype)
+        present = ops.any(jacobian != 0, axis=1)
+        return self.aggregate(jacobian, present, losses)
+
+    def build(self, num_tasks: int, dtype: str = "float32", size: int | None = None) -> None:
+        """Makes the variables for `num_tasks` gradients of `size` entries; once."""
+        if self.built and size != self.size:
+            raise ValueError(
+                f"This {type(self).__name__} was built for gradients of {self.size} entries; "
+                f"use a new one. Received: {size}"
+            )
+        self.size = size
+        super().build(num_tasks, dtype)
+
+    def aggregate(self, jacobian: Any, present: Any, losses: Any) -> Any:
+        """The direction (P,); `present` (K,) says which rows are not zero."""
+        raise NotImplementedError
+
+
+def _tensor(value):
+    tensor = ops.convert_to_tensor(value)
+    # Numbers without a type of their own get Keras's; arrays keep float32 or float64.
+    return tensor if _dtype(tensor) in ("float32", "float64") else ops.cast(tensor, "float32")
+
+
+def _dtype(tensor):
+    return keras.backend.standardize_dtype(tensor.dtype)
+
+
+def _losses(balancer, losses, count, dtype):
+    if losses is None:
+        if "losses" in balancer.needs:
+            raise ValueError(f"{type(balancer).__name__} needs `losses`. Received: losses=None")
+        return None
+    losses = ops.cast(_tensor(losses), dtype)
+    if tuple(losses.shape) != (count,):
+        raise ValueError(f"`losses` must be ({count},). Received: shape {tuple(losses.shape)}")
+    return losses
