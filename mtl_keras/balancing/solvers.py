@@ -1,0 +1,165 @@
+"""Small problems of K tasks, solved where the tensors are: quadratic programs and fair roots.
+
+All work on cosines, the Gramian of unit rows: a gradient a million times longer than another
+costs no digit. A solution for the Gramian follows by dividing by the norms.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def wide(tensor: Any) -> Any:
+    """The tensor in float64 where the backend has it (JAX: with x64 enabled), else as it is."""
+    widest = ops.convert_to_tensor(np.zeros((), "float64")).dtype
+    return ops.cast(tensor, keras.backend.standardize_dtype(widest))
+
+
+def epsilon(tensor: Any) -> float:
+    """The distance from 1 to the next number of the tensor's type."""
+    return float(np.finfo(keras.backend.standardize_dtype(tensor.dtype)).eps)
+
+
+def unit_rows(gramian: Any, present: Any) -> tuple[Any, Any]:
+    """Cosines (K, K) between the tasks' gradients and the gradients' norms (K,), both wide.
+
+    A task that is not present has norm 1 and cosine 0 with every other.
+    """
+    gramian = wide(gramian)
+    identity = ops.eye(gramian.shape[0], dtype=gramian.dtype)
+    norms = ops.sqrt(ops.where(present, ops.diagonal(gramian), ops.ones_like(gramian[0])))
+    both = present[:, None] & present[None, :]
+    cosines = ops.where(both, gramian / norms[:, None] / norms[None, :], identity)
+    # Rounding must leave neither a diagonal other than 1 nor a cosine beyond it.
+    return ops.where(identity > 0, identity, ops.clip(cosines, -1.0, 1.0)), norms
+
+
+def spectrum(cosines: Any, gramian: Any) -> tuple[Any, Any, Any]:
+    """Eigenvalues (K,), ascending, eigenvectors (K, K), and below what an eigenvalue is noise.
+
+    Dependent rows have eigenvalues of 0, which the rounding of `gramian` moves, up or down. An
+    accelerator that multiplies in less than float32 moves them more: the lowest tells.
+    """
+    values, vectors = ops.eigh(cosines)
+    expected = max(8 * epsilon(gramian) * gramian.shape[0] ** 0.5, 1e-12)
+    lowest = -2 * values[0]
+    return values, vectors, ops.where(lowest > expected, lowest, ops.full_like(lowest, expected))
+
+
+def definite(cosines: Any, gramian: Any) -> Any:
+    """`cosines` with the eigenvalues that are noise raised to the level of the noise.
+
+    Independent rows come back untouched; dependent ones give a matrix that has a factorisation
+    and a problem that has one solution, the shortest, up to rounding.
+    """
+    values, vectors, noise = spectrum(cosines, gramian)
+    lift = ops.where(values < noise, noise - values, ops.zeros_like(values))
+    return cosines + (vectors * lift) @ ops.transpose(vectors)
+
+
+def nonnegative_minimum(matrix: Any, linear: Any) -> Any:
+    """argmin over s >= 0 of s'As/2 + q's, for many q at once.
+
+    A primal-dual active set: solve for the free entries, exchange all that violate a condition,
+    repeat. Exchanging everything may cycle; after three rounds without fewer violations a row
+    exchanges only its last one, which ends (Kim and Park, 2011, Fast nonnegative matrix
+    factorization: an active-set-like method). Most rows take one to four rounds.
+
+    Args:
+        matrix: A, (K, K), symmetric, positive definite, of about unit scale.
+        linear: q, (R, K).
+
+    Returns:
+        s, (R, K).
+    """
+    rows, count = linear.shape
+    identity = ops.eye(count, dtype=matrix.dtype)
+    places = ops.arange(count)
+    rounding = 4 * epsilon(matrix)
+
+    def solved(free):
+        both = free[:, :, None] & free[:, None, :]
+        targets = ops.where(free, -linear, ops.zeros_like(linear))
+        return ops.solve(ops.where(both, matrix[None], identity[None]), targets[:, :, None])[
+            :, :, 0
+        ]
+
+    def step(free, fewest, patience, solution, wrong):
+        solution = solved(free)
+        size = ops.sum(ops.abs(solution), axis=1, keepdims=True)
+        slope = solution @ matrix + linear
+        wrong = ops.where(
+            free, solution < -rounding * size, slope < -rounding * (size + ops.abs(linear))
+        )
+        number = ops.sum(ops.cast(wrong, "int32"), axis=1)
+        fewer = number < fewest
+        patience = ops.where(fewer, ops.full_like(patience, 3), patience - 1)
+        last = ops.max(ops.where(wrong, places[None], -1), axis=1)
+        exchanged = wrong & ((patience >= 0)[:, None] | (places[None] == last[:, None]))
+        return free ^ exchanged, ops.where(fewer, number, fewest), patience, solution, wrong
+
+    state = (
+        linear < 0,
+        ops.full((rows,), count + 1, dtype="int32"),
+        ops.full((rows,), 3, dtype="int32"),
+        ops.zeros_like(linear),
+        linear < float("inf"),
+    )
+    *_, solution, _ = ops.while_loop(
+        lambda *state: ops.any(state[-1]), step, state, maximum_iterations=50 + 5 * count
+    )
+    return ops.where(solution > 0, solution, ops.zeros_like(solution))
+
+
+def fair_root(matrix: Any, ratios: Any, alpha: float) -> Any:
+    """The b > 0 with A b = r b^(-1/alpha), entry by entry.
+
+    It minimises b'Ab/2 - sum r h(b) with h' = b^(-1/alpha), which is convex: Newton's method
+    from anywhere gets there when a step is short enough. The second derivative grows at most by
+    (1 - t m)^(-1 - 1/alpha) along a step t u that shrinks no entry by more than the fraction
+    t m; the longest t for which the slope surely stays downhill follows in closed form, and
+    tends to 1.
+
+    Args:
+        matrix: A, (K, K), symmetric, positive definite, of about unit scale.
+        ratios: r, (K,), positive.
+        alpha: positive.
+
+    Returns:
+        b, (K,).
+    """
+    identity = ops.eye(matrix.shape[0], dtype=matrix.dtype)
+    power = 1 + 1 / alpha
+    # The answer for orthogonal rows, then the best multiple of it.
+    start = ratios ** (1 / power)
+    start = start * (ops.sum(start**2) / ops.sum(start * (matrix @ start[:, None])[:, 0])) ** (
+        1 / power
+    )
+
+    def step(root, change, before):
+        scale = root**power / ratios
+        product = (matrix @ root[:, None])[:, 0]
+        newton = ops.solve(
+            identity / alpha + scale[:, None] * matrix, (root - scale * product)[:, None]
+        )
+        relative = newton[:, 0] / root
+        shrink = -ops.min(relative)
+        shrink = ops.where(shrink > 1e-9, shrink, ops.full_like(shrink, 1e-9))
+        length = -ops.expm1(-alpha * ops.log1p(shrink / alpha)) / shrink
+        # Rounding must not take the longest allowed step, just short of 0, to 0.
+        stride = ops.clip(length * relative, -0.99, float("inf"))
+        return root * (1 + stride), ops.max(ops.abs(relative)), change
+
+    # The error after a step is the square of the step; where rounding keeps steps from becoming
+    # that short, they stop shrinking.
+    enough = epsilon(matrix) ** 0.5 / 8
+    endless = ops.full_like(start[0], float("inf"))
+    root, *_ = ops.while_loop(
+        lambda _, change, before: (change > enough) & ((change < before) | (change > 0.01)),
+        step,
+        (start, endless, endless),
+        maximum_iterations=200,
+    )
+    return root
