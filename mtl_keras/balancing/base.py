@@ -22,6 +22,8 @@ class Balancer:
     source: ClassVar[str]
     family: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
+    # 2: the rule asks for G = J1 J2^T of two independent halves of the batch, not symmetric.
+    samples: ClassVar[int] = 1
 
     def __init__(self):
         self.num_tasks = None
@@ -72,6 +74,17 @@ class Balancer:
             autocast=False,
         )
 
+    def add_draws(self, seed: int | None) -> keras.random.SeedGenerator:
+        """A generator for `keras.random`, which goes on where a saved one stopped.
+
+        Keras saves no seed generator: its place in the sequence is a variable of the rule.
+        """
+        draws = keras.random.SeedGenerator(seed)
+        place = self.add_variable("draws", tuple(draws.state.shape), dtype=draws.state.dtype)
+        place.assign(draws.state)
+        draws.state = place
+        return draws
+
     def end_epoch(self) -> None:
         """Called after each epoch of a fit."""
 
@@ -101,20 +114,26 @@ class LossBalancer(Balancer):
     def total(self, losses: Any) -> Any:
         """The scalar to minimise, differentiable in the losses and the rule's own weights.
 
+        NaN when a loss is not finite.
+
         Args:
             losses: task losses, (K,).
         """
-        losses, present = self._read(losses)
-        return self.combine(losses, present)
+        losses = self._read(losses)
+        usable, present, fault = _usable(losses)
+        # A product, so that the gradient is NaN too, and a loss scaler skips the step.
+        return self.combine(usable, present) + fault * ops.sum(losses)
 
     def weights(self, losses: Any) -> Any:
         """What multiplies each task's gradient, (K,): the derivative of `total`.
 
+        NaN when a loss is not finite.
+
         Args:
             losses: task losses, (K,).
         """
-        losses, present = self._read(losses)
-        return ops.where(present, self.weigh(losses, present), ops.zeros_like(losses))
+        usable, present, fault = _usable(self._read(losses))
+        return ops.where(present, self.weigh(usable, present), ops.zeros_like(usable)) + fault
 
     def combine(self, losses: Any, present: Any) -> Any:
         """The total of the tasks that are present; the weights are constants."""
@@ -130,7 +149,7 @@ class LossBalancer(Balancer):
         if len(losses.shape) != 1:
             raise ValueError(f"`losses` must be (K,). Received: shape {tuple(losses.shape)}")
         self.build(losses.shape[0], _dtype(losses))
-        return losses, losses != 0
+        return losses
 
 
 class GramianBalancer(Balancer):
@@ -145,7 +164,7 @@ class GramianBalancer(Balancer):
         """Weights of the tasks' gradients, (K,); NaN when the Gramian is not finite.
 
         Args:
-            gramian: (K, K), symmetric.
+            gramian: (K, K), symmetric unless the rule has `samples` 2.
             losses: task losses, (K,), for the rules that need them.
 
         Raises:
@@ -158,9 +177,13 @@ class GramianBalancer(Balancer):
         self.build(shape[0], _dtype(gramian))
         losses = _losses(self, losses, shape[0], gramian.dtype)
         present = ops.diagonal(gramian) > 0
-        # No solver meets a NaN, none loops on it: it comes back in the weights.
-        finite = ops.all(ops.isfinite(gramian))
+        if self.samples == 2:
+            # The halves of one task may disagree, or one may have no label.
+            present = ops.any(gramian != 0, axis=0) | ops.any(gramian != 0, axis=1)
+        # No solver meets a NaN, none loops on it: it comes back in the weights. State waits.
+        finite = _finite(gramian, losses)
         gramian = ops.where(finite, gramian, ops.eye(shape[0], dtype=gramian.dtype))
+        present = present & finite
         weights = ops.where(present, self.solve(gramian, present, losses), 0.0)
         return ops.where(finite, ops.cast(weights, gramian.dtype), float("nan"))
 
@@ -175,7 +198,7 @@ class JacobianBalancer(Balancer):
     family = "jacobian"
 
     def direction(self, jacobian: Any, losses: Any = None) -> Any:
-        """The update of the shared variables, (P,).
+        """The update of the shared variables, (P,); NaN when a gradient is not finite.
 
         Args:
             jacobian: the tasks' gradients, (K, P).
@@ -190,8 +213,12 @@ class JacobianBalancer(Balancer):
             raise ValueError(f"`jacobian` must be (K, P). Received: shape {shape}")
         self.build(shape[0], _dtype(jacobian), shape[1])
         losses = _losses(self, losses, shape[0], jacobian.dtype)
+        # A step that is skipped for its overflow must not stay in a running mean.
+        finite = _finite(jacobian, losses)
+        jacobian = ops.where(finite, jacobian, ops.zeros_like(jacobian))
         present = ops.any(jacobian != 0, axis=1)
-        return self.aggregate(jacobian, present, losses)
+        direction = self.aggregate(jacobian, present, losses)
+        return ops.where(finite, direction, float("nan"))
 
     def build(self, num_tasks: int, dtype: str = "float32", size: int | None = None) -> None:
         """Makes the variables for `num_tasks` gradients of `size` entries; once."""
@@ -216,6 +243,19 @@ def _tensor(value):
 
 def _dtype(tensor):
     return keras.backend.standardize_dtype(tensor.dtype)
+
+
+def _usable(losses):
+    """Finite losses, which of them take part, and NaN when a loss was not finite, else 0."""
+    finite = ops.all(ops.isfinite(losses))
+    usable = ops.where(finite, losses, ops.zeros_like(losses))
+    fault = ops.cast(ops.where(finite, 0.0, float("nan")), losses.dtype)
+    return usable, usable != 0, fault
+
+
+def _finite(gradients, losses):
+    finite = ops.all(ops.isfinite(gradients))
+    return finite if losses is None else finite & ops.all(ops.isfinite(losses))
 
 
 def _losses(balancer, losses, count, dtype):
