@@ -113,53 +113,109 @@ def nonnegative_minimum(matrix: Any, linear: Any) -> Any:
     return ops.where(solution > 0, solution, ops.zeros_like(solution))
 
 
-def fair_root(matrix: Any, ratios: Any, alpha: float) -> Any:
-    """The b > 0 with A b = r b^(-1/alpha), entry by entry.
+def fair_root(matrix: Any, scales: Any, alpha: float) -> Any:
+    """The b > 0 with A b = s (s / b)^(1/alpha), entry by entry; b = s where A is the identity.
 
-    It minimises b'Ab/2 - sum r h(b) with h' = b^(-1/alpha), which is convex: Newton's method
-    from anywhere gets there when a step is short enough. The second derivative grows at most by
-    (1 - t m)^(-1 - 1/alpha) along a step t u that shrinks no entry by more than the fraction
-    t m; the longest t for which the slope surely stays downhill follows in closed form, and
-    tends to 1.
+    It minimises b'Ab/2 - sum h(b), h' being the right-hand side, which is convex: Newton's
+    method gets there from anywhere when steps are short enough. The second derivative of h
+    grows by at most (1 - t m)^(-1 - 1/alpha) along a step t u that shrinks no entry by more
+    than the fraction t m; the longest t for which the slope surely stays downhill follows in
+    closed form, and tends to 1.
+
+    With alpha above 1 entries of b may differ by many orders of magnitude. Then y = A b is
+    sought, which solves the same equation for the inverse of A and 1/alpha: the method is the
+    same, and the inverse cancels.
 
     Args:
         matrix: A, (K, K), symmetric, positive definite, of about unit scale.
-        ratios: r, (K,), positive.
+        scales: s, (K,), positive.
         alpha: positive.
 
     Returns:
         b, (K,).
     """
     identity = ops.eye(matrix.shape[0], dtype=matrix.dtype)
-    power = 1 + 1 / alpha
-    # The answer for orthogonal rows, then the best multiple of it.
-    start = ratios ** (1 / power)
-    start = start * (ops.sum(start**2) / ops.sum(start * (matrix @ start[:, None])[:, 0])) ** (
-        1 / power
-    )
+    strength = max(alpha, 1 / alpha)
 
-    def step(root, change, before):
-        scale = root**power / ratios
-        product = (matrix @ root[:, None])[:, 0]
-        newton = ops.solve(
-            identity / alpha + scale[:, None] * matrix, (root - scale * product)[:, None]
-        )
-        relative = newton[:, 0] / root
+    def product(vector):
+        return (matrix @ vector[:, None])[:, 0]
+
+    def root_of(values):
+        return values if alpha <= 1 else scales * (scales / values) ** alpha
+
+    def newton(values):
+        root = root_of(values)
+        if alpha <= 1:
+            # Beyond 1e30 the right-hand side is nothing to A b; float32 ends at 1e38.
+            ease = ops.clip((root / scales) ** (1 + strength), 0.0, 1e30)
+            system = strength * identity + ease[:, None] * matrix
+            return ops.solve(system, (root - ease * product(root))[:, None])[:, 0]
+        system = identity + matrix * (strength * root / values)[None, :]
+        return ops.solve(system, (product(root) - values)[:, None])[:, 0]
+
+    def step(values, change, before):
+        relative = newton(values) / values
         shrink = -ops.min(relative)
         shrink = ops.where(shrink > 1e-9, shrink, ops.full_like(shrink, 1e-9))
-        length = -ops.expm1(-alpha * ops.log1p(shrink / alpha)) / shrink
+        length = -ops.expm1(-ops.log1p(shrink * strength) / strength) / shrink
         # Rounding must not take the longest allowed step, just short of 0, to 0.
         stride = ops.clip(length * relative, -0.99, float("inf"))
-        return root * (1 + stride), ops.max(ops.abs(relative)), change
+        return values * (1 + stride), strength * ops.max(ops.abs(relative)), change
 
+    # Of all multiples of s the best.
+    power = alpha / (1 + alpha)
+    multiple = (ops.sum(scales**2) / ops.sum(scales * product(scales))) ** power
+    start = scales * (multiple if alpha <= 1 else multiple ** (-1 / alpha))
     # The error after a step is the square of the step; where rounding keeps steps from becoming
     # that short, they stop shrinking.
     enough = epsilon(matrix) ** 0.5 / 8
     endless = ops.full_like(start[0], float("inf"))
-    root, *_ = ops.while_loop(
-        lambda _, change, before: (change > enough) & ((change < before) | (change > 0.01)),
+    values, *_ = ops.while_loop(
+        lambda _, change, before: (change > enough) & ((change < before) | (change > 0.25)),
         step,
         (start, endless, endless),
-        maximum_iterations=200,
+        maximum_iterations=100,
     )
-    return root
+    return root_of(values)
+
+
+def best_worst(matrix: Any, linear: Any, rates: Any, radius: float) -> Any:
+    """The x that maximises min_k (u_k.x + b_k) / c_k over |x| <= radius, u_k being unit vectors.
+
+    x = sum_k s_k u_k with s >= 0: the shortest that reaches a level t solves a quadratic
+    program, and its length is convex in t. Newton's method on t, from a level that is out of
+    reach, comes down to the one where the length is the radius.
+
+    Args:
+        matrix: u_k.u_l, (K, K), symmetric, positive definite.
+        linear: b, (K,), of about unit scale.
+        rates: c, (K,), at least 0; 0: k takes no part, and b_k must be at least 0.
+        radius: of the ball.
+
+    Returns:
+        s, (K,).
+    """
+    zero = ops.zeros_like(linear)
+    counts = ops.where(rates > 0, rates, ops.ones_like(rates))
+    highest = ops.where(rates > 0, (linear + radius) / counts, float("inf"))
+    # Where no row takes part, any level will do.
+    highest = ops.where(ops.any(rates > 0), ops.min(highest), zero[0])
+
+    def shortest(level):
+        solution = nonnegative_minimum(matrix, (linear - level * rates)[None])
+        return solution[0], ops.sqrt(ops.sum(solution * (solution @ matrix)))
+
+    def step(level, solution, length):
+        slope = ops.sum(rates * solution) / length
+        level = level - (length - radius) / slope
+        return (level, *shortest(level))
+
+    _, solution, length = ops.while_loop(
+        lambda level, solution, length: length > radius + 16 * epsilon(matrix),
+        step,
+        (highest, *shortest(highest)),
+        maximum_iterations=30,
+    )
+    # What Newton's method leaves undone.
+    beyond = length > radius
+    return solution * ops.where(beyond, radius / ops.where(beyond, length, 1.0), 1.0)
