@@ -5,14 +5,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from mtl_keras.atomic import atomic_output
+from mtl_keras.balancing.base import Balancer
 from mtl_keras.batches import (
     complete_arrays,
     complete_stream,
     is_stream,
     tensors_of_strings,
 )
+from mtl_keras.gradients.autodiff import num_replicas
+from mtl_keras.gradients.balanced_step import BalancedStep
 from mtl_keras.guard import TrainingGuard, failed_tasks
 from mtl_keras.layers.layer_metric import LayerMetric
 from mtl_keras.metrics import TaskScore
@@ -50,13 +54,36 @@ class MultiTaskModel(keras.Model):
     ['clicked_auc', 'clicked_labels', 'clicked_loss', 'loss']
     """
 
+    # On the class: the base class reads `variables` while it is built.
+    _objective = _balanced_step = None
+
     # *args: Keras rebuilds a Functional subclass from its config only with this signature.
     def __init__(self, *args: Any, tasks: Sequence[Task], **kwargs: Any):
         super().__init__(*args, **kwargs)
         # A tuple, which Keras does not wrap.
         self.tasks = tuple(checked_tasks(tasks))
         _check_outputs(self.output, self.tasks)
-        self._objective = None
+
+    @property
+    def balancer(self) -> Balancer | None:
+        """The compiled balancer, if any."""
+        return self._balanced_step and self._balanced_step.balancer
+
+    @property
+    def balancer_state(self) -> keras.layers.Layer | None:
+        """The balancer's variables; Keras saves and restores them with the model."""
+        return self.balancer and self._balanced_step.state
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All variables of the layers, and the balancer's."""
+        return super().variables + (self.balancer_state.variables if self.balancer else [])
+
+    @property
+    def trainable_weights(self) -> list[keras.Variable]:
+        """What the optimizer trains, the balancer's own trainable variables too."""
+        own = self.balancer_state.trainable_weights if self.balancer else []
+        return super().trainable_weights + own
 
     @property
     def loss_weights(self) -> dict[str, float]:
@@ -71,6 +98,9 @@ class MultiTaskModel(keras.Model):
         metrics: Any = None,
         weighted_metrics: Any = None,
         score: TaskScore | None = None,
+        balancer: Any = None,
+        balancer_every: int = 1,
+        scope: str = "shared",
         **options: Any,
     ) -> None:
         """Takes losses, weights and metrics from the tasks where they are not given here.
@@ -84,6 +114,12 @@ class MultiTaskModel(keras.Model):
                 scoring metric is always kept.
             weighted_metrics: likewise, in addition; these see the sample weights.
             score: what `score` is; default `TaskScore()`.
+            balancer: how the losses become one update: a name of
+                `mtl_keras.balancing.available()` or a balancer; default their sum.
+            balancer_every: a balancer that weighs gradients does so on every n-th step; its
+                weights are used again between.
+            scope: which gradients it sees: those of the "shared" variables, or those at the
+                "representation" that the heads read, which costs less (Sener & Koltun 2018).
             options: further arguments of `keras.Model.compile`: run_eagerly,
                 steps_per_execution, jit_compile, auto_scale_loss.
 
@@ -92,8 +128,9 @@ class MultiTaskModel(keras.Model):
         """
         optimizer = keras.optimizers.get(optimizer)
         objective = Objective(self.tasks, loss, loss_weights, metrics, weighted_metrics, score)
-        objective.arguments |= {"optimizer": optimizer, **options}
-        self._objective = objective
+        step = BalancedStep(self, balancer, balancer_every, scope)
+        objective.arguments |= {"optimizer": optimizer, **step.arguments, **options}
+        self._objective, self._balanced_step = objective, step
         super().compile(optimizer=optimizer, **options)
 
     def _compiled_objective(self) -> Objective:
@@ -125,18 +162,54 @@ class MultiTaskModel(keras.Model):
         return objective.weighted(objective.terms(y, y_pred, sample_weight))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The sum of the weighted task losses and the model's own losses (regularisers)."""
+        """What a balancer makes of the task losses, or their sum, and the model's own losses."""
+        # No loss is compiled into the base class: what it returns is regularisers alone. They are
+        # read first: where replicas wait for each other, the next one clears what layers added.
+        given = (x, y, y_pred, sample_weight, training)
+        own = [super().compute_loss(*given)] if self.losses else []
+        losses = self.update_task_losses(y, y_pred, sample_weight)
+        total = self._balanced_step.total(losses) if training else sum(losses.values())
+        return sum(own, total)
+
+    def update_task_losses(self, y: Any, y_pred: Any, sample_weight: Any) -> dict[str, Any]:
+        """Each task's loss times its loss weight; the batch goes into the report."""
         objective = self._compiled_objective()
         terms = objective.terms(y, y_pred, sample_weight)
         objective.metrics.update_losses(list(terms.values()))
         for metric in self.metrics:
             if isinstance(metric, LayerMetric):
                 metric.settle()
-        total = sum(objective.weighted(terms).values())
-        if self.losses:
-            # No loss is compiled into the base class: what it returns is regularisers alone.
-            total = total + super().compute_loss(x, y, y_pred, sample_weight, training)
-        return total
+        return objective.weighted(terms)
+
+    def train_step(self, *args):
+        """Keras's step, or one that balances the tasks' gradients."""
+        if not self._balanced_step.sees_gradients:
+            return super().train_step(*args)
+        if keras.backend.backend() == "jax":
+            return self._stateless_train_step(*args)
+        return self._train_balanced(*args)
+
+    def _train_balanced(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        gradients, loss, y_pred = self._balanced_step(x, y, sample_weight)
+        rows = ops.shape(keras.tree.flatten(x)[0])[0]
+        # The mean over replicas of a sum over replicas.
+        self._loss_tracker.update_state(loss * num_replicas(), sample_weight=rows)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def _stateless_train_step(self, state, data):
+        variables = (
+            self.trainable_variables,
+            self.non_trainable_variables,
+            self.optimizer.variables,
+            self.metrics_variables,
+        )
+        pairs = zip(variables, state, strict=True)
+        mapping = [pair for held, values in pairs for pair in zip(held, values, strict=True)]
+        with keras.StatelessScope(mapping) as scope:
+            logs = self._train_balanced(data)
+        return logs, tuple([scope.get_current_value(v) for v in held] for held in variables)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the tasks' metrics and returns all of the model's."""
@@ -181,7 +254,7 @@ class MultiTaskModel(keras.Model):
             x,
             y,
             *args,
-            callbacks=self._guarded(callbacks),
+            callbacks=self._with_epochs(self._guarded(callbacks)),
             validation_data=validation_data,
             sample_weight=sample_weight,
             **kwargs,
@@ -233,6 +306,15 @@ class MultiTaskModel(keras.Model):
                 callbacks.append(TrainingGuard())
             return callbacks
         return [TrainingGuard(), *keras.tree.flatten(callbacks or [])]
+
+    def _with_epochs(self, callbacks):
+        if self.balancer is None:
+            return callbacks
+        tell = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self.balancer.end_epoch())
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.append(tell)
+            return callbacks
+        return [tell, *callbacks]
 
     def check_logs(self, logs: Mapping[str, Any], place: str) -> None:
         """Raises ValueError when `logs` show a task with invalid labels or a bad loss.

@@ -72,6 +72,8 @@ class Balancer:
             dtype=dtype,
             trainable=trainable,
             autocast=False,
+            # Replicas compute the same value.
+            aggregation="only_first_replica",
         )
 
     def add_draws(self, seed: int | None) -> keras.random.SeedGenerator:

@@ -1,0 +1,1 @@
+"""Per-task gradients: what tasks share, and how K gradients become one update."""

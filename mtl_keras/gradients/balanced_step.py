@@ -1,0 +1,180 @@
+"""From a batch to one update: the gradients of K tasks meet a balancer."""
+
+import functools
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from mtl_keras.balancing.base import GramianBalancer, JacobianBalancer, LossBalancer
+from mtl_keras.balancing.registry import get
+from mtl_keras.gradients.autodiff import cond, num_replicas, sum_over_replicas
+from mtl_keras.gradients.graph import SharedGraph
+from mtl_keras.gradients.task_gradients import TaskGradients
+
+SCOPES = ("shared", "representation")
+
+
+class BalancedStep:
+    """What `compile` made of a balancer: one total from the losses, or one update from gradients.
+
+    Args:
+        model: the model.
+        balancer: a balancer, its name, or None for the sum.
+        every: the weights of gradients are computed on every n-th step, and used again between.
+        scope: "shared": gradients of the shared variables; "representation": gradients at the
+            trunk's outputs (Sener & Koltun 2018, MGDA-UB), with one pass through the trunk.
+
+    Raises:
+        ValueError: for an unknown balancer or scope, or a balancer of another number of tasks.
+    """
+
+    def __init__(self, model: Any, balancer: Any, every: int, scope: str):
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise ValueError(f"`balancer_every` must be 1 or more. Received: {every!r}")
+        if scope not in SCOPES:
+            raise ValueError(f"`scope` must be one of {SCOPES}. Received: scope={scope!r}")
+        self.balancer = get(balancer)
+        if every > 1 and not isinstance(self.balancer, GramianBalancer):
+            raise ValueError(
+                "`balancer_every` needs a Gramian balancer, whose weights can be used again. "
+                f"Received: balancer_every={every} with {self.balancer}"
+            )
+        self.arguments = {"balancer": self.balancer, "balancer_every": every, "scope": scope}
+        self.every, self.scope = every, scope
+        self._model = model
+        self._graph = None
+        self.state = keras.layers.Layer(name="balancing")
+        if self.balancer is not None:
+            self._build(len(model.tasks))
+
+    def _build(self, num_tasks):
+        if not isinstance(self.balancer, JacobianBalancer):
+            self.balancer.build(num_tasks)
+        elif self.scope == "shared":
+            self.balancer.build(num_tasks, size=sum(map(_size, self.graph.shared)))
+        self.state.balancer = self.balancer.state
+        if self.every > 1:
+            add = functools.partial(self.state.add_weight, trainable=False, autocast=False)
+            add = functools.partial(add, initializer="zeros", aggregation="only_first_replica")
+            self._steps = add(name="steps", shape=(), dtype="int32")
+            self._kept = add(name="weights", shape=(num_tasks,), dtype="float32")
+
+    @property
+    def sees_gradients(self) -> bool:
+        """Whether a step needs the tasks' gradients."""
+        return self.balancer is not None and not isinstance(self.balancer, LossBalancer)
+
+    def total(self, losses: dict[str, Any]) -> Any:
+        """The task losses as one scalar, on this replica."""
+        if self.balancer is None:
+            return sum(losses.values())
+        replicas = num_replicas()
+        values = ops.stack(list(losses.values()))
+        if replicas > 1:
+            # The rule sees the losses of all replicas; the gradient flows through this one's.
+            summed = ops.stack(sum_over_replicas(list(losses.values())))
+            values = ops.stop_gradient(summed - replicas * values) + replicas * values
+        return self.balancer.total(values) / replicas
+
+    @property
+    def graph(self) -> SharedGraph:
+        """What the tasks share, read when the first step is traced."""
+        if self._graph is None:
+            model = self._model
+            self._graph = SharedGraph(model.inputs, model.output, model.trainable_variables)
+        return self._graph
+
+    def __call__(self, x: Any, y: Any, sample_weight: Any) -> tuple:
+        """Gradients of the trainable variables, the loss to report, and the outputs."""
+        found = TaskGradients(self._model, self.graph, x, y, sample_weight)
+        return found.gradients(self._shared(found)), found.total, found.y_pred
+
+    def _shared(self, found):
+        if not self.graph.shared:
+            return []
+        if isinstance(self.balancer, JacobianBalancer):
+            return self._along_direction(found)
+        return self._by_weights(found)
+
+    def _by_weights(self, found):
+        if self.every == 1:
+            return self._refreshed(found)[1:]
+        if num_replicas() > 1:
+            # Replicas cannot exchange gradients inside a condition.
+            raise ValueError(
+                "`balancer_every` must be 1 with several replicas of `tf.distribute`. "
+                f"Received: {self.every} with {num_replicas()} replicas"
+            )
+        kept = ops.convert_to_tensor(self._kept)
+        weights, *update = cond(
+            ops.equal(ops.convert_to_tensor(self._steps) % self.every, 0),
+            lambda: self._refreshed(found),
+            lambda: [kept, *found.weighted(kept)],
+            self.balancer.state.variables,
+        )
+        self._kept.assign(weights)
+        self._steps.assign_add(1)
+        return update
+
+    def _refreshed(self, found):
+        if self.scope == "representation":
+            blocks = found.representations()
+            (gramian,) = sum_over_replicas([_gramian(blocks)])
+            weights = self._weights(gramian, found)
+            return [weights, *found.weighted(weights)]
+        blocks = found.rows()
+        weights = self._weights(_gramian(blocks), found)
+        # Every replica holds the sum over all of them, which `apply` forms once more.
+        return [weights, *_combined(blocks, weights / num_replicas(), self.graph.shared)]
+
+    def _weights(self, gramian, found):
+        scale = ops.cast(found.scale, gramian.dtype)
+        return self.balancer.weights(gramian / (scale * scale), found.losses)
+
+    def _along_direction(self, found):
+        local = self.scope == "representation"
+        blocks = found.representations() if local else found.rows()
+        jacobian = ops.concatenate(blocks, axis=1)
+        scale = ops.cast(found.scale, jacobian.dtype)
+        direction = self.balancer.direction(jacobian / scale, found.losses) * scale
+        shapes = [ops.shape(fork) for fork in found.forks]
+        if not local:
+            direction = direction / num_replicas()
+            shapes = [variable.shape for variable in self.graph.shared]
+        parts = [
+            ops.reshape(part, shape)
+            for part, shape in zip(_split(direction, blocks), shapes, strict=True)
+        ]
+        return found.pulled(parts) if local else parts
+
+
+def _gramian(blocks):
+    return sum(block @ ops.transpose(block) for block in map(_float32, blocks))
+
+
+def _float32(block):
+    # Half precision at the representation: its squares underflow.
+    return ops.cast(block, "float32")
+
+
+def _combined(blocks, weights, variables):
+    return [
+        ops.reshape(ops.cast(weights[None], block.dtype) @ block, variable.shape)
+        for block, variable in zip(blocks, variables, strict=True)
+    ]
+
+
+def _split(direction, blocks):
+    position, parts = 0, []
+    for block in blocks:
+        # At the representation the size depends on the batch.
+        end = position + ops.shape(block)[1]
+        parts.append(direction[position:end])
+        position = end
+    return parts
+
+
+def _size(variable):
+    return math.prod(variable.shape)

@@ -1,0 +1,200 @@
+"""The gradients of K tasks on one batch, from one pass through every head."""
+
+import itertools
+import math
+from typing import Any
+
+from keras import ops
+
+from mtl_keras.gradients.autodiff import num_replicas, sum_over_replicas, vjp
+from mtl_keras.gradients.graph import CallContext, SharedGraph
+
+
+class TaskGradients:
+    """What a batch says: predictions, losses, and each task's gradient.
+
+    Every head gets its own copy of the forks. One backward pass of the summed loss through the
+    heads then yields each task's gradient at the forks and the gradients of all heads; the
+    passes through the trunk are left to `rows` (one a task) or `weighted` (one for all).
+
+    Args:
+        model: a compiled `MultiTaskModel`.
+        graph: what its tasks share.
+        x, y, sample_weight: the batch.
+
+    Attributes:
+        losses: the tasks' losses over all replicas, (K,).
+        total: what is minimised, on this replica, with regularisers and added losses.
+        y_pred: dict of outputs.
+        forks: the tensors at which trunk and heads meet.
+        scale: what mixed precision multiplied the gradients by.
+    """
+
+    def __init__(self, model: Any, graph: SharedGraph, x: Any, y: Any, sample_weight: Any):
+        self._model, self._graph = model, graph
+        self._batch = (y, sample_weight)
+        self._state = model.variables + model.metrics_variables + model.optimizer.variables
+        self.scale = model.optimizer.scale_loss(1.0)
+        CallContext()(model._standardize_inputs(x), function=self._run, training=True)
+
+    def _run(self, inputs):
+        graph, model = self._graph, self._model
+        self._trained = [*graph.shared, *itertools.chain(*graph.private.values())]
+        model._clear_losses()
+        trunk = lambda _: self._run_trunk(inputs)  # noqa: E731
+        outputs, cut, self._pull_trunk = vjp(trunk, self._trained, [], self._state)
+        self.forks, added = outputs[: len(graph.forks)], outputs[len(graph.forks) :]
+        model._clear_losses()
+        copies = [self.forks[i] for task in graph.outputs for i in graph.reads[task]]
+        heads = lambda copies: self._run_heads(copies, *cut)  # noqa: E731
+        sources = graph.heads + self._trained[len(graph.shared) :]
+        (total,), (self.y_pred, self.losses), pull = vjp(heads, sources, copies, self._state)
+        found = pull([ops.ones_like(total) * self.scale])
+        self._head_gradients = dict(zip(map(id, sources), found, strict=False))
+        self._cotangents = self._by_task(found[len(sources) :])
+        self._has_added = bool(added)
+        self.total = ops.stop_gradient(total + added[0] if added else total)
+
+    def _run_trunk(self, inputs):
+        forks, passed = self._graph.run_trunk(inputs)
+        masks = [getattr(tensor, "_keras_mask", None) for tensor in [*forks, *passed]]
+        added = self._added_losses(self._trained)
+        return [*forks, *added], (passed, masks)
+
+    def _run_heads(self, copies, passed, masks):
+        graph, model = self._graph, self._model
+        for tensor, mask in zip(passed, masks[len(graph.forks) :], strict=True):
+            _set_mask(tensor, mask)
+        y_pred, position = {}, 0
+        for task, reads in graph.reads.items():
+            own = copies[position : position + len(reads)]
+            position += len(reads)
+            for i, copy in zip(reads, own, strict=True):
+                _set_mask(copy, masks[i])
+            y_pred[task] = graph.run_head(task, own, passed)
+        # Before replicas wait for each other: the next one clears what layers added.
+        added = self._added_losses(graph.heads)
+        y, sample_weight = self._batch
+        losses = model.update_task_losses(y, y_pred, sample_weight)
+        reported = ops.stack(sum_over_replicas([ops.stop_gradient(x) for x in losses.values()]))
+        return [sum([*losses.values(), *added])], (y_pred, reported)
+
+    def _added_losses(self, variables):
+        # Regularisers and losses that layers add are no tasks: nobody balances them.
+        model = self._model
+        regularised = sum(v.regularizer is not None for v in model.trainable_weights)
+        losses = list(model.losses)
+        added = losses[: len(losses) - regularised]
+        added += [
+            v.regularizer(ops.convert_to_tensor(v)) for v in variables if v.regularizer is not None
+        ]
+        return [sum(added) / num_replicas()] if added else []
+
+    def _by_task(self, cotangents):
+        # By task, one cotangent a fork; None where the head does not read it.
+        found, position = {}, 0
+        for task, reads in self._graph.reads.items():
+            found[task] = [None] * len(self.forks)
+            for i in reads:
+                found[task][i] = cotangents[position]
+                position += 1
+        return found
+
+    def rows(self) -> list:
+        """For each shared variable the tasks' gradients over all replicas, (K, size)."""
+        graph = self._graph
+        found = [self._pull(self._cotangents[task], graph.shared) for task in graph.outputs]
+        blocks = []
+        for i, variable in enumerate(graph.shared):
+            size = math.prod(variable.shape)
+            blocks.append(
+                ops.stack(
+                    [
+                        ops.zeros((size,), variable.dtype)
+                        if row[i] is None
+                        else ops.reshape(ops.convert_to_tensor(row[i]), (size,))
+                        for row in found
+                    ]
+                )
+            )
+        return sum_over_replicas(blocks)
+
+    def representations(self) -> list:
+        """For each fork the tasks' gradients at it, (K, entries), on this replica."""
+        return [
+            ops.stack(
+                [
+                    ops.zeros_like(ops.reshape(fork, (-1,)))
+                    if self._cotangents[task][i] is None
+                    else ops.reshape(self._cotangents[task][i], (-1,))
+                    for task in self._graph.outputs
+                ]
+            )
+            for i, fork in enumerate(self.forks)
+        ]
+
+    def weighted(self, weights: Any) -> list:
+        """The shared variables' gradient of sum_k w_k L_k, in one pass through the trunk."""
+        return self.pulled(
+            [
+                _weighted_sum([self._cotangents[task][i] for task in self._graph.outputs], weights)
+                for i in range(len(self.forks))
+            ]
+        )
+
+    def pulled(self, cotangents: list) -> list:
+        """The shared variables' gradient for given cotangents of the forks."""
+        found = self._pull(cotangents, self._graph.shared)
+        return [
+            ops.zeros(v.shape, v.dtype) if g is None else ops.convert_to_tensor(g)
+            for v, g in zip(self._graph.shared, found, strict=True)
+        ]
+
+    def gradients(self, shared: list) -> list:
+        """Gradients of all trainable variables of the model, in order; heads get their own.
+
+        Args:
+            shared: the balanced gradient of each shared variable.
+        """
+        graph = self._graph
+        found = dict(self._head_gradients)
+        for task, variables in graph.private.items():
+            if variables:
+                own = self._pull(self._cotangents[task], variables)
+                _add(found, variables, own)
+        for variable, gradient in zip(graph.shared, shared, strict=True):
+            found[id(variable)] = gradient
+        if self._has_added:
+            cotangents = [None] * len(self.forks)
+            one = ops.ones_like(self.total) * self.scale
+            _add(found, self._trained, self._pull([*cotangents, one], self._trained))
+        return [found.get(id(v)) for v in self._model.trainable_variables]
+
+    def _pull(self, cotangents, variables):
+        if self._has_added and len(cotangents) == len(self.forks):
+            cotangents = [*cotangents, None]
+        wanted = {id(v) for v in variables}
+        found = self._pull_trunk(cotangents, [id(v) in wanted for v in self._trained])
+        by_id = dict(zip(map(id, self._trained), found, strict=True))
+        return [by_id[id(v)] for v in variables]
+
+
+def _add(found, variables, gradients):
+    for variable, gradient in zip(variables, gradients, strict=True):
+        if gradient is not None:
+            present = found.get(id(variable))
+            found[id(variable)] = gradient if present is None else present + gradient
+
+
+def _weighted_sum(cotangents, weights):
+    terms = [
+        cotangent * ops.cast(weights[k], cotangent.dtype)
+        for k, cotangent in enumerate(cotangents)
+        if cotangent is not None
+    ]
+    return sum(terms[1:], terms[0]) if terms else None
+
+
+def _set_mask(tensor, mask):
+    if mask is not None:
+        tensor._keras_mask = mask

@@ -1,0 +1,69 @@
+"""A step of `fit` with any rule is the step that NumPy takes with K separate gradients."""
+
+import keras
+import numpy as np
+import pytest
+
+from conformance import two_layer_network as network
+from mtl_keras import balancing
+
+BACKEND = keras.backend.backend()
+RULES = [info for info in balancing.available() if info.name not in NOT_ALONE]
+
+
+def by_hand(model, balancer, x, y):
+    """Trunk and head variables after one step, with the rule applied to NumPy's gradients."""
+    trunk, heads = network.read(model)
+    losses, jacobian, own = network.losses_and_gradients(trunk, heads, x, y)
+    jacobian = jacobian.astype("float32")
+    losses = losses.astype("float32")
+    scale = np.ones(len(losses))
+    if balancer.family == "loss":
+        # Loss-level weights meet the heads too: the loss itself is weighted.
+        scale = as_numpy(balancer.weights(losses))
+        update = scale @ jacobian
+    elif balancer.family == "gramian":
+        update = as_numpy(balancer.weights(jacobian @ jacobian.T, losses)) @ jacobian
+    else:
+        update = as_numpy(balancer.direction(jacobian, losses))
+    position = 0
+    for i, value in enumerate(trunk):
+        part = update[position : position + value.size].reshape(value.shape)
+        trunk[i] = value - network.LEARNING_RATE * part
+        position += value.size
+    for weight, name in zip(scale, network.TASKS, strict=True):
+        heads[name] = [
+            value - network.LEARNING_RATE * weight * gradient
+            for value, gradient in zip(heads[name], own[name], strict=True)
+        ]
+    return trunk, heads
+
+
+def as_numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor).astype("float64")
+
+
+def assert_close(found, expected):
+    # 1e-5 of the largest entry: float32 in the model, float64 by hand.
+    for a, b in zip(keras.tree.flatten(found), keras.tree.flatten(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(b).max()))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda info: info.name)
+def test_two_steps_of_fit(rule):
+    x, y = network.data()
+    model = network.keras_model(balancing.get(rule.name))
+    hand = balancing.get(rule.name)
+    hand.build(*build_arguments(model, hand))
+    hand.state.set_weights(model.balancer.state.get_weights())
+    for step in range(2):
+        expected = by_hand(model, hand, x, y)
+        model.fit(x, y, batch_size=len(x), epochs=1, verbose=0)
+        assert_close(network.read(model), expected)
+        hand.end_epoch()
+
+
+def build_arguments(model, balancer):
+    if balancer.family != "jacobian":
+        return (len(model.tasks),)
+    return len(model.tasks), "float32", sum(v.size for v in network.read(model)[0])
