@@ -24,7 +24,8 @@ class BalancedStep:
         balancer: a balancer, its name, or None for the sum.
         every: the weights of gradients are computed on every n-th step, and used again between.
         scope: "shared": gradients of the shared variables; "representation": gradients at the
-            trunk's outputs (Sener & Koltun 2018, MGDA-UB), with one pass through the trunk.
+            trunk's outputs (Sener & Koltun 2018, MGDA-UB), with one pass through the trunk. A
+            rule that asks for two halves of the batch gets the whole one there.
 
     Raises:
         ValueError: for an unknown balancer or scope, or a balancer of another number of tasks.
@@ -121,11 +122,18 @@ class BalancedStep:
     def _refreshed(self, found):
         if self.scope == "representation":
             blocks = found.representations()
-            (gramian,) = sum_over_replicas([_gramian(blocks)])
+            (gramian,) = sum_over_replicas([_gramian(blocks, blocks)])
             weights = self._weights(gramian, found)
             return [weights, *found.weighted(weights)]
-        blocks = found.rows()
-        weights = self._weights(_gramian(blocks), found)
+        if self.balancer.samples == 2:
+            halves = [found.rows(half) for half in (0, 1)]
+            blocks = [first + second for first, second in zip(*halves, strict=True)]
+            # Each half holds half of a mean.
+            gramian = 4.0 * _gramian(*halves)
+        else:
+            blocks = found.rows()
+            gramian = _gramian(blocks, blocks)
+        weights = self._weights(gramian, found)
         # Every replica holds the sum over all of them, which `apply` forms once more.
         return [weights, *_combined(blocks, weights / num_replicas(), self.graph.shared)]
 
@@ -150,13 +158,13 @@ class BalancedStep:
         return found.pulled(parts) if local else parts
 
 
-def _gramian(blocks):
-    return sum(block @ ops.transpose(block) for block in map(_float32, blocks))
+def _gramian(first, second):
+    return sum(_product(a, b) for a, b in zip(first, second, strict=True))
 
 
-def _float32(block):
-    # Half precision at the representation: its squares underflow.
-    return ops.cast(block, "float32")
+def _product(a, b):
+    # In float32: of half precision, as at the representation, squares underflow.
+    return ops.cast(a, "float32") @ ops.transpose(ops.cast(b, "float32"))
 
 
 def _combined(blocks, weights, variables):

@@ -100,24 +100,24 @@ class TaskGradients:
                 position += 1
         return found
 
-    def rows(self) -> list:
-        """For each shared variable the tasks' gradients over all replicas, (K, size)."""
+    def rows(self, half: int | None = None) -> list:
+        """For each shared variable the tasks' gradients over all replicas, (K, size).
+
+        Args:
+            half: 0 or 1: only what the even or the odd rows of the batch contribute.
+        """
         graph = self._graph
-        found = [self._pull(self._cotangents[task], graph.shared) for task in graph.outputs]
-        blocks = []
-        for i, variable in enumerate(graph.shared):
-            size = math.prod(variable.shape)
-            blocks.append(
-                ops.stack(
-                    [
-                        ops.zeros((size,), variable.dtype)
-                        if row[i] is None
-                        else ops.reshape(ops.convert_to_tensor(row[i]), (size,))
-                        for row in found
-                    ]
-                )
-            )
+        found = [self._pull(self._of_half(task, half), graph.shared) for task in graph.outputs]
+        blocks = [
+            ops.stack([_flat(row[i], variable) for row in found])
+            for i, variable in enumerate(graph.shared)
+        ]
         return sum_over_replicas(blocks)
+
+    def _of_half(self, task, half):
+        if half is None:
+            return self._cotangents[task]
+        return [c if c is None else _masked(c, half) for c in self._cotangents[task]]
 
     def representations(self) -> list:
         """For each fork the tasks' gradients at it, (K, entries), on this replica."""
@@ -177,6 +177,20 @@ class TaskGradients:
         found = self._pull_trunk(cotangents, [id(v) in wanted for v in self._trained])
         by_id = dict(zip(map(id, self._trained), found, strict=True))
         return [by_id[id(v)] for v in variables]
+
+
+def _flat(gradient, variable):
+    size = math.prod(variable.shape)
+    if gradient is None:
+        return ops.zeros((size,), variable.dtype)
+    # Rows of an embedding become dense.
+    return ops.reshape(ops.convert_to_tensor(gradient), (size,))
+
+
+def _masked(cotangent, half):
+    rows = ops.shape(cotangent)[0]
+    shape = (rows,) + (1,) * (len(cotangent.shape) - 1)
+    return cotangent * ops.cast(ops.reshape(ops.arange(rows) % 2 == half, shape), cotangent.dtype)
 
 
 def _add(found, variables, gradients):
