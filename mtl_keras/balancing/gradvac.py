@@ -1,0 +1,101 @@
+"""GradVac: gradients are turned until they agree as much as they usually do."""
+
+from typing import Any
+
+from keras import ops
+
+from mtl_keras.balancing import orders, solvers
+from mtl_keras.balancing.base import GramianBalancer
+from mtl_keras.balancing.checks import checked_between, checked_count
+from mtl_keras.balancing.registry import rule
+
+# A target nearer to 1 would take more than 700 times the other gradient to reach.
+LARGEST = 1 - 1e-6
+
+
+@rule("gradvac", source="Wang et al., 2021, Gradient Vaccine, arXiv:2010.05874")
+class GradVac(GramianBalancer):
+    """d = sum_i g_i', where g_i' starts as g_i and meets all g_j, j != i, in random order: where
+    their cosine c is below the target t_ij, it becomes t_ij by g_i' <- g_i' + a g_j with
+    a = |g_i'| (t sqrt(1 - c^2) - c sqrt(1 - t^2)) / (|g_j| sqrt(1 - t^2)), and then
+    t_ij <- (1 - beta) t_ij + beta c (Algorithm 1).
+
+    With targets of 0, as at the start, it is PCGrad. The paper has a target for each layer;
+    here it is one for all shared variables. The paper moves each target in each step, as here;
+    one peer only where the gradient was turned. Targets stay below 1 - 1e-6: parallel gradients
+    for thousands of steps would otherwise ask for infinite ones. A g_i' that has become zero
+    has no cosine: it stays, and so does its target. A zero row takes no part, and its targets
+    wait; K = 1 has weight 1.
+
+    Args:
+        beta: how fast targets follow, from 0 to 1. 0.01 as in the paper; code has 0.5.
+        seed: of the orders. None takes one at random.
+
+    Raises:
+        ValueError: for a beta outside of that.
+
+    Example:
+
+    >>> import numpy as np
+    >>> rows = np.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]])
+    >>> np.round(GradVac().weights(rows @ rows.T), 4).tolist()
+    [2.2222, 1.5789]
+    """
+
+    def __init__(self, beta: float = 0.01, seed: int | None = None):
+        super().__init__()
+        self.beta = checked_between(beta, "beta", 0, 1)
+        self.seed = None if seed is None else checked_count(seed, "seed", minimum=0)
+
+    def make_state(self, num_tasks: int, dtype: str) -> None:
+        """Targets, and the generator."""
+        self.targets = self.add_variable("targets", (num_tasks, num_tasks), dtype=dtype)
+        self.draws = self.add_draws(self.seed)
+
+    def solve(self, gramian: Any, present: Any, losses: Any) -> Any:
+        """All g_i' at once, as coefficients of unit rows; one step of their orders at a time."""
+        cosines, norms = solvers.unit_rows(gramian, present)
+        count = norms.shape[0]
+        both = present[:, None] & present[None, :]
+        kept = solvers.wide(ops.convert_to_tensor(self.targets))
+        targets = ops.where(both, ops.clip(kept, -LARGEST, LARGEST), ops.zeros_like(kept))
+        order = orders.drawn(count, self.draws)
+        parts, seen = self._turned(cosines, targets, order)
+        moved = (1 - self.beta) * kept + self.beta * seen
+        self.targets.assign(ops.cast(ops.where(both, moved, kept), self.targets.dtype))
+        return ops.sum(norms[:, None] * parts, axis=0) / norms
+
+    def _turned(self, cosines, targets, order):
+        """Coefficients of the g_i', and the cosines that they met (the targets for none)."""
+        count = targets.shape[0]
+        places = ops.arange(count, dtype="int32")
+        # With itself, a task meets the row of zeros and a target that it cannot be under.
+        met = ops.pad(cosines, ((0, 1), (0, 0)))
+        padded = ops.pad(ops.transpose(targets), ((0, 1), (0, 0)), constant_values=-1.0)
+        aims = ops.take_along_axis(padded, order, axis=0)
+        squares = 1 - aims**2
+        slopes = 1 / ops.sqrt(ops.where(squares > 0, squares, ops.ones_like(squares)))
+        # Half the digits: a gradient shorter than that is rounding.
+        nothing = ops.zeros_like(targets[0])
+        shortest, longest = solvers.epsilon(targets) ** 0.5, 1 / solvers.epsilon(targets)
+
+        def step(index, parts, lengths, seen):
+            other, aim = order[index], aims[index]
+            product = ops.sum(parts * ops.take(met, other, axis=0), axis=1)
+            cosine = ops.where(lengths > shortest, product / lengths, aim)
+            # What is orthogonal to g_j stays: the new length follows without a difference.
+            longer = lengths * ops.sqrt(ops.relu(1 - cosine * cosine)) * slopes[index]
+            turned = (cosine < aim) & (longer < longest)
+            added = ops.where(turned, aim * longer - product, nothing)
+            place = other[:, None] == places[None, :]
+            parts = ops.where(place, added[:, None], parts)
+            lengths = ops.where(turned, longer, lengths)
+            return parts, lengths, ops.where(place, cosine[:, None], seen)
+
+        start = ops.eye(count, dtype=targets.dtype), ops.ones_like(targets[0]), targets
+        parts, _, seen = ops.fori_loop(0, count, lambda i, state: step(i, *state), start)
+        return parts, seen
+
+    def get_config(self) -> dict:
+        """Constructor arguments."""
+        return {"beta": self.beta, "seed": self.seed}
