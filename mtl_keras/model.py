@@ -1,5 +1,6 @@
 """MultiTaskModel: a Functional Keras model that knows its tasks."""
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -195,8 +196,19 @@ class MultiTaskModel(keras.Model):
         rows = ops.shape(keras.tree.flatten(x)[0])[0]
         # The mean over replicas of a sum over replicas.
         self._loss_tracker.update_state(loss * num_replicas(), sample_weight=rows)
-        self.optimizer.apply(gradients, self.trainable_variables)
+        self._apply_gradients(gradients)
         return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def _apply_gradients(self, gradients):
+        if keras.backend.backend() != "jax":
+            self.optimizer.apply(gradients, self.trainable_variables)
+            return
+        # Loss scaling on JAX knows the stateless way only.
+        held = (self.optimizer.variables, self.trainable_variables)
+        of_optimizer, trained = ([variable.value for variable in of] for of in held)
+        trained, of_optimizer = self.optimizer.stateless_apply(of_optimizer, gradients, trained)
+        for variable, value in zip(itertools.chain(*held), [*of_optimizer, *trained], strict=True):
+            variable.assign(value)
 
     def _stateless_train_step(self, state, data):
         variables = (

@@ -18,5 +18,6 @@ _backend = importlib.import_module(f"mtl_keras.gradients.{keras.backend.backend(
 
 vjp = _backend.vjp
 cond = _backend.cond
+dense = _backend.dense
 sum_over_replicas = _backend.sum_over_replicas
 num_replicas = _backend.num_replicas

@@ -59,6 +59,11 @@ def cond(predicate: Any, first: Callable, second: Callable, state: list) -> Any:
     return outputs
 
 
+def dense(gradient: Any) -> Any:
+    """The gradient."""
+    return gradient
+
+
 def sum_over_replicas(tensors: list) -> list:
     """The tensors: under JAX's data parallelism a step sees the whole batch."""
     return tensors

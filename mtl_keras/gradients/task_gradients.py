@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from mtl_keras.gradients.autodiff import num_replicas, sum_over_replicas, vjp
+from mtl_keras.gradients.autodiff import dense, num_replicas, sum_over_replicas, vjp
 from mtl_keras.gradients.graph import CallContext, SharedGraph
 
 
@@ -135,18 +135,47 @@ class TaskGradients:
 
     def weighted(self, weights: Any) -> list:
         """The shared variables' gradient of sum_k w_k L_k, in one pass through the trunk."""
-        return self.pulled(
-            [
-                _weighted_sum([self._cotangents[task][i] for task in self._graph.outputs], weights)
-                for i in range(len(self.forks))
-            ]
-        )
+        return self.pulled(self._combined(weights))
+
+    def product(self, weights: Any) -> tuple[list, Any]:
+        """J^T w, and G w = J (J^T w), (K,), over all replicas: two passes, whatever K is.
+
+        The pass back through the trunk is linear in the cotangents; its own transpose takes
+        a change of the shared variables to the change of the forks, where each task's gradient
+        is known. Nothing runs forward again, so dropout and batch statistics stay as they are.
+        """
+        cotangents = self._combined(weights)
+        used = [i for i, cotangent in enumerate(cotangents) if cotangent is not None]
+
+        def pull(given):
+            full = [None] * len(cotangents)
+            for i, cotangent in zip(used, given, strict=True):
+                full[i] = cotangent
+            return self.pulled(full), None
+
+        local, _, push = vjp(pull, [], [cotangents[i] for i in used], self._state)
+        changes = push(sum_over_replicas(local))
+        products = [
+            sum(
+                ops.sum(_float32(self._cotangents[task][i]) * _float32(change))
+                for i, change in zip(used, changes, strict=True)
+                if self._cotangents[task][i] is not None and change is not None
+            )
+            for task in self._graph.outputs
+        ]
+        return local, sum_over_replicas([ops.stack([ops.cast(p, "float32") for p in products])])[0]
+
+    def _combined(self, weights):
+        return [
+            _weighted_sum([self._cotangents[task][i] for task in self._graph.outputs], weights)
+            for i in range(len(self.forks))
+        ]
 
     def pulled(self, cotangents: list) -> list:
         """The shared variables' gradient for given cotangents of the forks."""
         found = self._pull(cotangents, self._graph.shared)
         return [
-            ops.zeros(v.shape, v.dtype) if g is None else ops.convert_to_tensor(g)
+            ops.zeros(v.shape, v.dtype) if g is None else dense(g)
             for v, g in zip(self._graph.shared, found, strict=True)
         ]
 
@@ -183,8 +212,7 @@ def _flat(gradient, variable):
     size = math.prod(variable.shape)
     if gradient is None:
         return ops.zeros((size,), variable.dtype)
-    # Rows of an embedding become dense.
-    return ops.reshape(ops.convert_to_tensor(gradient), (size,))
+    return ops.reshape(dense(gradient), (size,))
 
 
 def _masked(cotangent, half):
@@ -207,6 +235,10 @@ def _weighted_sum(cotangents, weights):
         if cotangent is not None
     ]
     return sum(terms[1:], terms[0]) if terms else None
+
+
+def _float32(tensor):
+    return ops.cast(tensor, "float32")
 
 
 def _set_mask(tensor, mask):

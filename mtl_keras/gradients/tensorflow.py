@@ -36,6 +36,11 @@ def cond(predicate: Any, first: Callable, second: Callable, state: list) -> Any:
     return ops.cond(predicate, first, second)
 
 
+def dense(gradient: Any) -> Any:
+    """A gradient as a tensor: that of an embedding holds the rows that were looked up."""
+    return tf.convert_to_tensor(gradient)
+
+
 def sum_over_replicas(tensors: list) -> list:
     """Each tensor summed over the replicas of `tf.distribute`."""
     context = tf.distribute.get_replica_context()

@@ -23,6 +23,8 @@ def vjp(function: Callable, variables: list, tensors: list, state: list) -> tupl
                 [sources[i] for i in asked],
                 [cotangents[i] for i in given],
                 retain_graph=True,
+                # For a product of a product: pulled back along what itself is differentiated.
+                create_graph=any(cotangents[i].requires_grad for i in given),
                 allow_unused=True,
             )
             for i, gradient in zip(asked, found, strict=True):
@@ -35,6 +37,11 @@ def vjp(function: Callable, variables: list, tensors: list, state: list) -> tupl
 def cond(predicate: Any, first: Callable, second: Callable, state: list) -> Any:
     """`first()` or `second()`; see `mtl_keras.gradients.autodiff`."""
     return ops.cond(predicate, first, second)
+
+
+def dense(gradient: Any) -> Any:
+    """The gradient."""
+    return gradient
 
 
 def sum_over_replicas(tensors: list) -> list:
