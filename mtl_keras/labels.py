@@ -19,11 +19,13 @@ class Labels(NamedTuple):
     """Labels of one task and one batch, made safe to compute with.
 
     `values` has no missing or invalid entry left (0 stands there), `labelled` says which
-    entries are real, `violations` counts the invalid ones, in the order of `VIOLATIONS`.
+    entries are real and `count` how many, `violations` counts the invalid ones, in the order
+    of `VIOLATIONS`.
     """
 
     values: Any
     labelled: Any
+    count: Any
     violations: Any
 
 
@@ -84,23 +86,28 @@ class LabelSpec:
         missing = "" if math.isnan(self.missing_value) else f"{self.missing_value:g} or "
         return f"{valid}, or {missing}NaN where missing"
 
-    def read(self, y_true, y_pred) -> Labels:
-        """Labels in the shape that goes with `y_pred`, with what is missing taken out."""
+    def read(self, y_true, y_pred, stacked: bool = False) -> Labels:
+        """Labels in the shape that goes with `y_pred`, with what is missing taken out.
+
+        With `stacked`, the first axis is one of tasks, and the counts are theirs.
+        """
         values = self.align(ops.cast(y_true, keras.config.floatx()), y_pred)
         missing = self._missing(values, getattr(y_pred, "_keras_mask", None))
-        unlabelled, counts = ops.isnan(values), []
+        violations, unlabelled = self._violations(values), ops.isnan(values)
         if missing is not None:
             unlabelled = ops.logical_or(unlabelled, missing)
-        for violation in self._violations(values):
-            if violation is None:
-                counts.append(ops.zeros((), values.dtype))
-                continue
-            if missing is not None:
-                violation = ops.logical_and(violation, ops.logical_not(missing))
-            unlabelled = ops.logical_or(unlabelled, violation)
-            counts.append(ops.sum(ops.cast(violation, values.dtype)))
-        values = ops.where(unlabelled, 0.0, values)
-        return Labels(values, ops.logical_not(unlabelled), tuple(counts))
+            present = ops.logical_not(missing)
+            violations = {k: ops.logical_and(v, present) for k, v in violations.items()}
+        unlabelled = functools.reduce(ops.logical_or, violations.values(), unlabelled)
+        labelled = ops.logical_not(unlabelled)
+        # All counts at once: in a small network every operation is felt.
+        flags = ops.cast(ops.stack([labelled, *violations.values()]), values.dtype)
+        axes = tuple(range(int(stacked) - len(values.shape), 0))
+        count, *counts = ops.unstack(ops.sum(flags, axes), 1 + len(violations))
+        counts = dict(zip(violations, counts, strict=True))
+        none = ops.zeros_like(count)
+        counts = tuple(counts.get(kind, none) for kind in VIOLATIONS)
+        return Labels(ops.where(unlabelled, 0.0, values), labelled, count, counts)
 
     def _missing(self, values, mask):
         # Beside NaN, which no comparison takes for a violation; None where nothing is.
@@ -140,14 +147,17 @@ class LabelSpec:
         )
 
     def _violations(self, values):
-        # In the order of VIOLATIONS; None where a kind cannot be violated so.
+        # By kind; those that there may be.
+        below, above, broken = VIOLATIONS
         if self.kind == "real":
-            return None, None, ops.isinf(values)
+            return {broken: ops.isinf(values)}
         if self.kind == "probability":
-            return ops.less(values, 0), ops.greater(values, 1), None
-        last = self.num_classes - 1
-        fraction = values - ops.floor(values)
-        return ops.less(values, 0), ops.greater(values, last), ops.greater(fraction, 0)
+            return {below: ops.less(values, 0), above: ops.greater(values, 1)}
+        return {
+            below: ops.less(values, 0),
+            above: ops.greater(values, self.num_classes - 1),
+            broken: ops.greater(values - ops.floor(values), 0),
+        }
 
     @property
     def _owner(self):

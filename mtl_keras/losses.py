@@ -1,6 +1,8 @@
 """Masked losses: missing labels never touch a gradient."""
 
+import functools
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -8,6 +10,17 @@ import numpy as np
 from keras import ops
 
 from mtl_keras.labels import LabelSpec, spread
+
+# Losses that may be computed on a stack of tasks: they see one entry at a time. Another's author
+# may count on seeing the rows of one task.
+STACKABLE = (
+    keras.losses.binary_crossentropy,
+    keras.losses.binary_focal_crossentropy,
+    keras.losses.huber,
+    keras.losses.log_cosh,
+    keras.losses.mean_absolute_error,
+    keras.losses.mean_squared_error,
+)
 
 
 class LossTerms(NamedTuple):
@@ -75,22 +88,25 @@ class MaskedLoss(keras.losses.Loss):
 
     def terms(self, y_true, y_pred, sample_weight=None) -> LossTerms:
         """Numerator, denominator and label violations of the masked mean."""
-        y_pred = _convert(y_pred, self.dtype)
-        labels = self.labels.read(y_true, y_pred)
+        return self._terms(y_true, _convert(y_pred, self.dtype), sample_weight)
+
+    def _terms(self, y_true, y_pred, sample_weight, stacked=False):
+        labels = self.labels.read(y_true, y_pred, stacked)
         values = self._entry_values(labels.values, y_pred)
         if self.class_weight:
             values = values * self._class_weights(labels.values)
         if sample_weight is not None:
             values = values * spread(sample_weight, values)
         # After the products, so that a NaN weight of a missing row does not count either.
-        total = ops.sum(ops.where(labels.labelled, values, ops.zeros_like(values)))
-        return LossTerms(total, ops.sum(ops.cast(labels.labelled, self.dtype)), labels.violations)
+        values = ops.where(labels.labelled, values, 0.0)
+        total = ops.sum(values, tuple(range(int(stacked) - len(values.shape), 0)))
+        return LossTerms(total, labels.count, labels.violations)
 
     def call(self, y_true, y_pred):
         """The loss of each entry, 0 where the label is missing."""
         labels = self.labels.read(y_true, y_pred)
         values = self._entry_values(labels.values, y_pred)
-        return ops.where(labels.labelled, values, ops.zeros_like(values))
+        return ops.where(labels.labelled, values, 0.0)
 
     def _entry_values(self, values, y_pred):
         if self.labels.elementwise:
@@ -128,6 +144,61 @@ class MaskedLoss(keras.losses.Loss):
         for key in ("loss", "labels"):
             config[key] = keras.saving.deserialize_keras_object(config[key])
         return cls(**config)
+
+
+def terms_by_task(
+    losses: Mapping[str, MaskedLoss],
+    y_true: Mapping[str, Any],
+    y_pred: Mapping[str, Any],
+    sample_weight: Mapping[str, Any],
+) -> dict[str, LossTerms]:
+    """`MaskedLoss.terms` of each task, in the order of `losses`.
+
+    Tasks of one kind are stacked and computed as one: a step of a small network costs what its
+    operations are in number, not in size.
+    """
+    kinds, terms = {}, {}
+    for name, loss in losses.items():
+        given = (loss, y_true[name], _convert(y_pred[name], loss.dtype), sample_weight.get(name))
+        kinds.setdefault(_kind(*given) or name, {})[name] = given
+    for alike in kinds.values():
+        if len(alike) > 1:
+            found = _stacked_terms(*zip(*alike.values(), strict=True))
+        else:
+            found = [loss.terms(*given) for loss, *given in alike.values()]
+        terms |= dict(zip(alike, found, strict=True))
+    return {name: terms[name] for name in losses}
+
+
+def _kind(loss, y_true, y_pred, sample_weight):
+    """What tasks must have in common to be stacked; None for a task that stays alone."""
+    if type(loss) is not MaskedLoss or loss._entry_loss not in STACKABLE:
+        return None
+    if len(y_pred.shape) != 2 or hasattr(y_pred, "_keras_mask"):
+        return None
+    given = y_pred.shape[-1], hasattr(y_pred, "_keras_logits"), sample_weight is not None
+    spec = loss.labels.get_config() | {"task": type(loss.labels)}
+    return loss._entry_loss, loss.dtype, str(loss.class_weight), *spec.values(), *given
+
+
+def _stacked_terms(losses, y_true, y_pred, sample_weight):
+    """The `LossTerms` of tasks of one kind, given in tuples."""
+    labels = [
+        # By each task's own: errors name it.
+        loss.labels.align(ops.cast(y, keras.config.floatx()), p)
+        for loss, y, p in zip(losses, y_true, y_pred, strict=True)
+    ]
+    weights = None
+    if sample_weight[0] is not None:
+        pairs = zip(sample_weight, labels, strict=True)
+        weights = ops.stack([spread(weight, y) for weight, y in pairs])
+    outputs = ops.stack(y_pred)
+    if hasattr(y_pred[0], "_keras_logits"):
+        outputs._keras_logits = ops.stack([p._keras_logits for p in y_pred])
+    terms = losses[0]._terms(ops.stack(labels), outputs, weights, stacked=True)
+    unstack = functools.partial(ops.unstack, num=len(losses))
+    violations = zip(*map(unstack, terms.violations), strict=True)
+    return map(LossTerms, unstack(terms.total), unstack(terms.labelled), violations)
 
 
 def masked_mean(total: Any, labelled: Any, weight: float = 1.0) -> Any:

@@ -219,13 +219,13 @@ class TaskScore:
     def __call__(self, scores: Mapping[str, Any], directions: Mapping[str, str]):
         """The score, from each task's score and its direction ("max" or "min")."""
         self.check_tasks(list(scores))
-        gains = []
-        for name, value in scores.items():
-            if self.baselines:
-                base = self.baselines[name]
-                value = 100.0 * (value - base) / abs(base)
-            gains.append(value if directions[name] == "max" else -value)
-        gains = ops.stack([ops.cast(g, keras.config.floatx()) for g in gains])
+        gains = ops.stack([ops.cast(v, keras.config.floatx()) for v in scores.values()])
+        if self.baselines:
+            base = ops.convert_to_tensor([self.baselines[name] for name in scores], gains.dtype)
+            gains = 100.0 * (gains - base) / ops.abs(base)
+        if "min" in directions.values():
+            signs = [1.0 if directions[name] == "max" else -1.0 for name in scores]
+            gains = gains * ops.convert_to_tensor(signs, gains.dtype)
         return _mean_of_defined(gains, ops.logical_not(ops.isnan(gains)))
 
     def check_tasks(self, names: Sequence[str]) -> None:
@@ -307,9 +307,9 @@ def _keras_metric(metric, labels):
 
 
 def _mean_of_defined(values, defined):
+    # Of none it is 0 / 0, which is NaN.
     count = ops.sum(ops.cast(defined, values.dtype))
-    total = ops.sum(ops.where(defined, values, ops.zeros_like(values)))
-    return ops.where(count > 0, ops.divide_no_nan(total, count), math.nan)
+    return ops.sum(ops.where(defined, values, 0.0)) / count
 
 
 def _serialize(items):

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from mtl_keras.batches import by_task
-from mtl_keras.losses import LossTerms, masked_mean, sum_over_replicas
+from mtl_keras.losses import LossTerms, masked_mean, sum_over_replicas, terms_by_task
 from mtl_keras.metrics import TaskScore
 from mtl_keras.task_metrics import TaskMetrics
 from mtl_keras.tasks import Task, checked_weight
@@ -69,14 +69,11 @@ class Objective:
     def terms(self, y: Any, y_pred: Mapping[str, Any], sample_weight: Any) -> dict[str, LossTerms]:
         """Each task's loss on a batch before the division, in task order."""
         labels, weights = by_task(y, self.tasks, "y"), self._sample_weights(sample_weight)
-        return {
-            name: loss.terms(
-                labels[name] if name in labels else _no_label(loss, y_pred[name]),
-                y_pred[name],
-                weights.get(name),
-            )
+        labels = {
+            name: labels[name] if name in labels else _no_label(loss, y_pred[name])
             for name, loss in self.losses.items()
         }
+        return terms_by_task(self.losses, labels, y_pred, weights)
 
     def weighted(self, terms: Mapping[str, LossTerms]) -> dict[str, Any]:
         """Each task's mean loss times its weight; the means are over all replicas."""

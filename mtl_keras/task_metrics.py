@@ -26,8 +26,8 @@ class TaskMetrics(keras.metrics.Metric):
         self.children = [m for pairs in self.by_task.values() for m, _ in pairs]
         self.score = score
         self._check_keys()
-        # A row a task: loss sum, labels, then violations by kind.
-        self.tally = self.add_variable((len(tasks), 2 + len(VIOLATIONS)), "zeros", name="tally")
+        # A column a task: loss sum, labels, then violations by kind.
+        self.tally = self.add_variable((2 + len(VIOLATIONS), len(tasks)), "zeros", name="tally")
 
     def _check_keys(self):
         keys = [f"{t.name}_{s}" for t in self.tasks for s in ("loss", "labels")] + ["score"]
@@ -41,8 +41,9 @@ class TaskMetrics(keras.metrics.Metric):
 
     def update_losses(self, terms: Sequence) -> None:
         """Adds the `LossTerms` of a batch, one a task, in task order."""
-        row = [value for t in terms for value in (t.total, t.labelled, *t.violations)]
-        self.tally.assign_add(ops.reshape(ops.stack(row), self.tally.shape))
+        rows = zip(*((t.total, t.labelled, *t.violations) for t in terms), strict=True)
+        values = ops.stack([value for row in rows for value in row])
+        self.tally.assign_add(ops.reshape(values, self.tally.shape))
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds a batch: dicts by task, in which labels may be absent."""
@@ -55,18 +56,20 @@ class TaskMetrics(keras.metrics.Metric):
 
     def result(self) -> dict:
         """The report, in task order."""
-        # All tasks at once: at the end of an epoch these are eager operations.
-        total, labelled = self.tally[:, 0], self.tally[:, 1]
-        invalid = ops.sum(self.tally[:, 2:], axis=1)
-        known = ops.logical_and(labelled > 0, ops.equal(invalid, 0))
-        losses = ops.unstack(ops.where(known, ops.divide_no_nan(total, labelled), math.nan))
-        labels = ops.unstack(labelled + invalid)
+        # All tasks at once: in a small network every operation is felt.
+        total, labelled, *invalid = ops.unstack(
+            ops.convert_to_tensor(self.tally), 2 + len(VIOLATIONS)
+        )
+        invalid = sum(invalid)
+        # Without a label 0 / 0, which is NaN.
+        losses = ops.unstack(total / ops.where(invalid > 0, math.nan, labelled), len(self.tasks))
+        labels = ops.unstack(labelled + invalid, len(self.tasks))
         report, scores = {}, {}
-        for row, task in enumerate(self.tasks):
-            values = {"loss": losses[row]}
+        for column, task in enumerate(self.tasks):
+            values = {"loss": losses[column]}
             values |= {metric.name: metric.result() for metric, _ in self.by_task[task.name]}
             scores[task.name] = values[task.score]
-            values["labels"] = labels[row]
+            values["labels"] = labels[column]
             report |= {f"{task.name}_{key}": value for key, value in values.items()}
         directions = {task.name: task.direction for task in self.tasks}
         report["score"] = self.score(scores, directions)
@@ -76,7 +79,7 @@ class TaskMetrics(keras.metrics.Metric):
         """Loss sums (not means) and label counts under their log keys, summed over replicas."""
         rows = ops.convert_to_numpy(self.tally)
         report = {}
-        for task, row in zip(self.tasks, rows, strict=True):
+        for task, row in zip(self.tasks, rows.T, strict=True):
             invalid = row[2:].sum()
             report[f"{task.name}_loss"] = math.nan if invalid else float(row[0])
             report[f"{task.name}_labels"] = float(row[1] + invalid)
@@ -84,7 +87,7 @@ class TaskMetrics(keras.metrics.Metric):
 
     def violations(self) -> dict[str, dict[str, int]]:
         """Invalid labels seen, by task and kind; only tasks that had some."""
-        counts = ops.convert_to_numpy(self.tally)[:, 2:]
+        counts = ops.convert_to_numpy(self.tally).T[:, 2:]
         return {
             task.name: {kind: int(n) for kind, n in zip(VIOLATIONS, row, strict=True) if n}
             for task, row in zip(self.tasks, counts, strict=True)

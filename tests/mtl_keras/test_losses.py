@@ -4,6 +4,7 @@ import pytest
 
 from conformance.gradient_of import gradient_of
 from mtl_keras import LabelSpec, MaskedLoss
+from mtl_keras.losses import terms_by_task
 
 NAN = float("nan")
 
@@ -88,6 +89,56 @@ def test_what_stands_in_missing_rows_does_not_reach_the_gradient(garbage):
 def test_a_nan_sample_weight_of_a_missing_row_counts_for_nothing():
     y, p = np.array([[1.0], [NAN]]), np.array([[0.0], [0.0]])
     assert float(MaskedLoss("mse")(y, p, sample_weight=np.array([1.0, NAN]))) == 1.0
+
+
+def of_two_kinds():
+    """Three tasks that can be stacked, one of another width, a function; labels and outputs."""
+    rng = np.random.default_rng(0)
+
+    def largest(y_true, y_pred):
+        # Sees the rows around an entry, so it must get those of one task alone.
+        return keras.ops.abs(y_true - y_pred)[..., 0] + keras.ops.max(y_pred)
+
+    losses = {
+        name: MaskedLoss(loss, LabelSpec(kind, missing, task=name), weights)
+        for name, loss, kind, missing, weights in (
+            ("a", "binary_crossentropy", "probability", -1, {1: 4.0}),
+            ("real", "mean_squared_error", "real", NAN, None),
+            ("b", "binary_crossentropy", "probability", -1, {1: 4.0}),
+            ("light", "binary_crossentropy", "probability", -1, None),
+            ("wide", "mean_squared_error", "real", NAN, None),
+            ("c", "binary_crossentropy", "probability", -1.0, {1: 4.0}),
+            ("function", largest, "real", NAN, None),
+            ("function_too", largest, "real", NAN, None),
+        )
+    }
+    width = dict.fromkeys(losses, 1) | {"wide": 2}
+    y = {name: rng.integers(-1, 3, (20, k)).astype("float32") for name, k in width.items()}
+    y |= {"a": y["a"][:, 0], "b": y["b"].astype("int32"), "c": np.full((20, 1), NAN, "float32")}
+    p = {name: rng.uniform(0.1, 0.9, (20, k)).astype("float32") for name, k in width.items()}
+    p["b"] = keras.activations.sigmoid(np.linspace(-40, 40, 20, dtype="float32")[:, None])
+    p["c"] = keras.activations.sigmoid(np.linspace(-4, 4, 20, dtype="float32")[:, None])
+    return losses, y, p
+
+
+@pytest.mark.parametrize("weighted", [(), ("a", "b", "real"), ("a", "b", "c", "function")])
+def test_terms_of_many_tasks_are_those_of_each(weighted):
+    losses, y, p = of_two_kinds()
+    weight = {name: np.linspace(0, 2, 20, dtype="float32") for name in weighted}
+    together = terms_by_task(losses, y, p, weight)
+    assert list(together) == list(losses)
+    for name, loss in losses.items():
+        alone = loss.terms(y[name], p[name], weight.get(name))
+        # A sum over a stack may add in another order.
+        np.testing.assert_allclose(together[name].total, alone.total, rtol=1e-6)
+        assert float(together[name].labelled) == float(alone.labelled)
+        assert [*map(int, together[name].violations)] == [*map(int, alone.violations)]
+
+
+def test_among_many_tasks_an_error_names_the_one():
+    losses, y, p = of_two_kinds()
+    with pytest.raises(ValueError, match=r"Task 'b': labels must have shape"):
+        terms_by_task(losses, y | {"b": np.zeros((20, 3))}, p, {})
 
 
 def test_an_invalid_label_is_counted_and_not_trained_on():
