@@ -59,7 +59,7 @@ def definite(cosines: Any, gramian: Any) -> Any:
     return cosines + (vectors * lift) @ ops.transpose(vectors)
 
 
-def nonnegative_minimum(matrix: Any, linear: Any) -> Any:
+def nonnegative_minimum(matrix: Any, linear: Any, near: Any = None) -> Any:
     """argmin over s >= 0 of s'As/2 + q's, for many q at once.
 
     A primal-dual active set: solve for the free entries, exchange all that violate a condition,
@@ -70,6 +70,7 @@ def nonnegative_minimum(matrix: Any, linear: Any) -> Any:
     Args:
         matrix: A, (K, K), symmetric, positive definite, of about unit scale.
         linear: q, (R, K).
+        near: (R, K), the solution of a problem much like this one, where there is one.
 
     Returns:
         s, (R, K).
@@ -101,7 +102,7 @@ def nonnegative_minimum(matrix: Any, linear: Any) -> Any:
         return free ^ exchanged, ops.where(fewer, number, fewest), patience, solution, wrong
 
     state = (
-        linear < 0,
+        linear < 0 if near is None else near > 0,
         ops.full((rows,), count + 1, dtype="int32"),
         ops.full((rows,), 3, dtype="int32"),
         ops.zeros_like(linear),
@@ -201,14 +202,15 @@ def best_worst(matrix: Any, linear: Any, rates: Any, radius: float) -> Any:
     # Where no row takes part, any level will do.
     highest = ops.where(ops.any(rates > 0), ops.min(highest), zero[0])
 
-    def shortest(level):
-        solution = nonnegative_minimum(matrix, (linear - level * rates)[None])
+    def shortest(level, near=None):
+        near = None if near is None else near[None]
+        solution = nonnegative_minimum(matrix, (linear - level * rates)[None], near)
         return solution[0], ops.sqrt(ops.sum(solution * (solution @ matrix)))
 
     def step(level, solution, length):
         slope = ops.sum(rates * solution) / length
         level = level - (length - radius) / slope
-        return (level, *shortest(level))
+        return (level, *shortest(level, solution))
 
     _, solution, length = ops.while_loop(
         lambda level, solution, length: length > radius + 16 * epsilon(matrix),

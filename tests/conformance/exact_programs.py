@@ -1,11 +1,13 @@
 """Small programs solved on the host in float64, independently of the package."""
 
-import contextlib
+import functools
 import itertools
 
 import keras
 import numpy as np
 from scipy.optimize import nnls
+
+from conformance.compiled import compiled
 
 # What a solution owes an exact one; JAX computes in float32.
 ON_JAX = keras.backend.backend() == "jax"
@@ -14,15 +16,6 @@ DTYPE = "float32" if ON_JAX else "float64"
 
 # The pair that several libraries test with.
 PAIR = np.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]])
-
-
-def uncompiled() -> contextlib.AbstractContextManager:
-    """Loops run step by step: JAX would compile each anew, which takes longer than all steps."""
-    if not ON_JAX:
-        return contextlib.nullcontext()
-    import jax
-
-    return jax.disable_jit()
 
 
 def best_subset(matrix: np.ndarray, linear: np.ndarray) -> np.ndarray:
@@ -54,12 +47,19 @@ def shortest_in_hull(jacobian: np.ndarray) -> np.ndarray:
     return solution / solution.sum()
 
 
+_METHODS = {}
+
+
 def weights_of(balancer, jacobian, losses=None) -> np.ndarray:
     """A rule's weights, as exact as the backend can."""
     gramian = (jacobian @ jacobian.T).astype(DTYPE)
-    with uncompiled():
-        weights = balancer.weights(gramian, losses)
-    return keras.ops.convert_to_numpy(weights).astype("float64")
+    if ON_JAX and losses is None:
+        # JAX compiles loops on every call, unless the whole is: one for all equal rules.
+        balancer.build(len(gramian))
+        method = _METHODS.setdefault((repr(balancer), len(gramian)), compiled(balancer.weights))
+    else:
+        method = functools.partial(balancer.weights, losses=losses)
+    return keras.ops.convert_to_numpy(method(gramian)).astype("float64")
 
 
 def spread_rows(tasks: int, ratio: float, seed: int = 0) -> np.ndarray:

@@ -29,16 +29,18 @@ class Promise(NamedTuple):
         harmless: no update conflicts with a task's gradient.
         stationary: the update is 0 where a positive combination of the gradients is, to so
             many times the noise; 0: not promised.
+        ratio: of the longest to the shortest gradient, up to which float32 keeps what all do.
     """
 
     order: bool = True
     scale: bool = True
     harmless: bool = False
     stationary: int = 0
+    ratio: float = 1e3
 
 
 PROMISES = {
-    "aligned_mtl": Promise(),
+    "aligned_mtl": Promise(ratio=30),
     "cagrad": Promise(),
     "config": Promise(),
     "cr_mogm": Promise(harmless=True, stationary=1),  # Around MGDA.
@@ -166,7 +168,7 @@ def _only(name, promised):
 class GramianSuite:
     """Inherit, and parametrise `name`."""
 
-    @pytest.mark.parametrize("tasks", [1, 3, 8, 40])
+    @pytest.mark.parametrize("tasks", [1, 3, 40])
     def test_never_nan(self, name, tasks):
         for seed in range(2):
             jacobians = [*degenerate(tasks, seed=seed).values(), steep(tasks, 1e6, seed)]
@@ -177,7 +179,7 @@ class GramianSuite:
     def test_never_nan_in_float64(self, name):
         if ON_JAX:
             pytest.skip("JAX has no float64 unless asked")
-        jacobians = [*degenerate(8).values(), *(scale * steep(8, 1e6, 0) for scale in (1e-8, 1e8))]
+        jacobians = [*degenerate(3).values(), *(scale * steep(3, 1e6, 0) for scale in (1e-8, 1e8))]
         assert np.isfinite(weights(name, *jacobians, dtype="float64")).all()
 
     def test_a_broken_gramian_gives_nan_and_leaves_no_trace(self, name):
@@ -193,9 +195,10 @@ class GramianSuite:
     def test_order_of_tasks_does_not_matter(self, name):
         _only(name, "order")
         rng = np.random.default_rng(0)
-        for tasks in (3, 8, 40):
+        for tasks in (3, 40):
             order, losses = rng.permutation(tasks), losses_of(tasks)
-            for jacobian in (harmless(tasks, 2 * tasks), steep(tasks, 1e3, 0), harmless(tasks)):
+            unequal = steep(tasks, PROMISES[name].ratio, 0)
+            for jacobian in (harmless(tasks, 2 * tasks), unequal, harmless(tasks)):
                 (found,) = updates(name, jacobian[order], losses=losses[order])
                 (expected,) = updates(name, jacobian)
                 size = summed(weights(name, jacobian)[0], jacobian)
@@ -206,7 +209,7 @@ class GramianSuite:
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_scaling_of_all_gradients_keeps_the_direction(self, name, dtype):
         _only(name, "scale")
-        for jacobian in (harmless(8, 16), steep(8, 1e3, 0)):
+        for jacobian in (harmless(3), steep(3, PROMISES[name].ratio, 0), harmless(40, 160)):
             scaled = [scale * jacobian for scale in (1.0, 1e-8, 1e-4, 1e4, 1e8)]
             found = updates(name, *scaled, dtype=dtype)
             directions = found / np.linalg.norm(found, axis=1, keepdims=True)
@@ -215,25 +218,26 @@ class GramianSuite:
     def test_scaling_keeps_the_direction_of_degenerate_rows(self, name):
         _only(name, "scale")
         # A power of 2 rounds nothing: what noise there is stays the same.
-        for jacobian in degenerate(8).values():
+        for jacobian in degenerate(3).values():
             found = weights(name, jacobian, 2.0**-20 * jacobian, 2.0**20 * jacobian)
             sizes = [summed(w, jacobian) or 1.0 for w in found]
             directions = [w @ jacobian / size for w, size in zip(found, sizes, strict=True)]
             atol = 1e-5 * lengths(jacobian).max() / (lengths(jacobian).max() or 1.0)
             np.testing.assert_allclose(directions[1:], [directions[0]] * 2, rtol=0, atol=atol)
 
-    @pytest.mark.parametrize("places", [(0, 1, 3, 5, 6), (1, 2, 4, 5, 7)])
-    def test_zero_rows_take_no_part(self, name, places):
-        # Another number of tasks draws other orders: such rules have tests of their own.
-        _only(name, "order")
-        there, losses = np.delete(np.arange(8), places), losses_of(8)
-        for jacobian in (harmless(3, 16), steep(3, 1e3, 0)):
-            (expected,) = weights(name, jacobian, losses=losses[there])
-            padded = np.zeros((8, jacobian.shape[1]))
-            padded[there] = jacobian
-            (found,) = weights(name, padded, losses=losses)
-            assert not found[list(places)].any()
-            np.testing.assert_allclose(found[there], expected, rtol=1e-4, atol=1e-7)
+    def test_zero_rows_take_no_part(self, name):
+        losses = losses_of(40)
+        # First, last, and where a pair would be split.
+        for there in ([1, 2, 4], [0, 7, 39]):
+            for jacobian in (harmless(3), steep(3, PROMISES[name].ratio, 0)):
+                (expected,) = weights(name, jacobian, losses=losses[there])
+                padded = np.zeros((40, jacobian.shape[1]))
+                padded[there] = jacobian
+                (found,) = weights(name, padded, losses=losses)
+                assert not np.delete(found, there).any()
+                # Rules that draw an order draw another one for another number.
+                if PROMISES[name].order:
+                    np.testing.assert_allclose(found[there], expected, rtol=1e-4, atol=1e-7)
 
     def test_no_gradient_gives_no_update(self, name):
         assert not weights(name, np.zeros((3, 4))).any()
@@ -244,7 +248,7 @@ class GramianSuite:
         cosine = found @ jacobian[0] / np.linalg.norm(found) / np.linalg.norm(jacobian)
         np.testing.assert_allclose(cosine, 1.0, rtol=1e-6)
 
-    @pytest.mark.parametrize("tasks", [2, 3, 8, 40])
+    @pytest.mark.parametrize("tasks", [3, 40])
     def test_no_update_conflicts(self, name, tasks, number=100):
         _only(name, "harmless")
         dtype = DTYPES[-1]
@@ -262,9 +266,11 @@ class GramianSuite:
         self.test_no_update_conflicts(name, tasks, number=3000)
 
     @pytest.mark.parametrize("dtype", DTYPES)
-    @pytest.mark.parametrize("tasks", [2, 8])
+    @pytest.mark.parametrize("tasks", [3, 40])
     def test_no_update_conflicts_for_degenerate_rows(self, name, tasks, dtype):
         _only(name, "harmless")
+        # Many are Pareto-stationary: who harms nobody gives 0.
+        _only(name, "stationary")
         tolerance = 1e-6 if dtype == "float64" else NOISE[dtype]
         for kind, jacobian in degenerate(tasks).items():
             (found,) = weights(name, jacobian, dtype=dtype)
@@ -273,7 +279,7 @@ class GramianSuite:
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_stationary_points_stay(self, name, dtype):
         _only(name, "stationary")
-        for tasks in (2, 3, 8):
+        for tasks in (3, 40):
             for seed in range(5):
                 rows, before = stationary(tasks, seed)
                 (found,) = updates(name, rows, dtype=dtype)
@@ -282,6 +288,8 @@ class GramianSuite:
                 assert np.linalg.norm(found) <= noise * np.linalg.norm(usual)
 
     def test_compiled_equals_eager(self, name):
+        if ON_JAX:
+            pytest.skip("JAX compiles loops either way")
         jacobian = harmless(3)
         eager = make(name).weights((jacobian @ jacobian.T).astype("float32"), losses_of(3))
         (found,) = weights(name, jacobian)
@@ -290,11 +298,10 @@ class GramianSuite:
     def test_precision_follows_the_input(self, name):
         jacobian = harmless(3)
         gramian = jacobian @ jacobian.T
-        narrow = make(name).weights(gramian.astype("float32"), losses_of(3))
-        assert keras.backend.standardize_dtype(narrow.dtype) == "float32"
-        wide = make(name).weights(gramian, losses_of(3))
-        assert keras.backend.standardize_dtype(wide.dtype) == DTYPES[-1]
-        narrow, wide = (keras.ops.convert_to_numpy(found) for found in (narrow, wide))
+        narrow = _prepared(name, 3, "float32")[1](gramian.astype("float32"), losses_of(3))
+        wide = _prepared(name, 3, DTYPES[-1])[1](gramian.astype(DTYPES[-1]), losses_of(3))
+        assert (narrow.dtype, wide.dtype) == ("float32", DTYPES[-1])
+        narrow, wide = (weights(name, jacobian, dtype=dtype) for dtype in ("float32", DTYPES[-1]))
         np.testing.assert_allclose(wide, narrow, rtol=1e-4, atol=1e-6)
 
     def test_float64_is_used_throughout(self, name):
@@ -325,5 +332,5 @@ class GramianSuite:
         if "losses" in balancer.needs:
             with pytest.raises(ValueError, match="needs `losses`"):
                 balancer.weights(np.eye(3))
-        else:
+        elif not ON_JAX:  # Which would compile it once more.
             balancer.weights(np.eye(3))

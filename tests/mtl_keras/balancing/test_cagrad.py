@@ -12,8 +12,8 @@ def test_pair():
     np.testing.assert_allclose(found, [0.1835, 1.2041, 1.2041], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("c", [0.2, 0.5, 0.9, 2.0])
-@pytest.mark.parametrize("tasks", [2, 8])
+@pytest.mark.parametrize("c", [0.5, 2.0])
+@pytest.mark.parametrize("tasks", [3, 8])
 def test_update_is_optimal(tasks, c):
     jacobian = spread_rows(tasks, 10.0)
     weights = weights_of(CAGrad(c=c), jacobian)
