@@ -58,9 +58,9 @@ def test_a_turned_gradient_has_the_target_cosine():
 
 def test_targets_of_one_do_not_overflow():
     balancer = GradVac(beta=0.9, seed=0)
-    for _ in range(30):
-        weights_of(balancer, np.ones((40, 40)))
-    assert np.isfinite(weights_of(balancer, np.eye(40))).all()
+    for _ in range(8):
+        weights_of(balancer, np.ones((120, 120)))
+    assert np.isfinite(weights_of(balancer, np.eye(120))).all()
 
 
 def test_a_task_that_waits_keeps_its_targets():

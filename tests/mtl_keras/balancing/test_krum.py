@@ -12,13 +12,15 @@ def weights(balancer, jacobian):
 
 @pytest.mark.parametrize("tasks, byzantine, selected", [(5, 1, 1), (8, 2, 3), (40, 10, 5)])
 def test_equation(tasks, byzantine, selected):
-    jacobian = harmless(tasks)
-    squares = ((jacobian[:, None] - jacobian[None]) ** 2).sum(-1)
-    # Each is its own nearest: not counted.
-    scores = np.sort(squares, axis=1)[:, 1 : tasks - byzantine - 1].sum(axis=1)
-    expected = np.zeros(tasks)
-    expected[np.argsort(scores)[:selected]] = 1 / selected
-    np.testing.assert_allclose(weights(Krum(byzantine, selected), jacobian), expected, rtol=1e-6)
+    for seed in range(6):
+        jacobian = harmless(tasks, seed=seed)
+        squares = ((jacobian[:, None] - jacobian[None]) ** 2).sum(-1)
+        # Each is its own nearest: not counted.
+        scores = np.sort(squares, axis=1)[:, 1 : tasks - byzantine - 1].sum(axis=1)
+        expected = np.zeros(tasks)
+        expected[np.argsort(scores)[:selected]] = 1 / selected
+        found = weights(Krum(byzantine, selected), jacobian)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_wrong_gradients_are_not_chosen():

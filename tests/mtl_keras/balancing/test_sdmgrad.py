@@ -33,7 +33,9 @@ def test_settles_on_the_optimum(regularization, preference):
 def test_steps_for_two_tasks_and_two_samples():
     balancer, share = SDMGrad(0.5, iterations=3, step=0.7, momentum=0.4), 0.5
     for seed in range(3):
-        gramian = harmless(2, seed=seed) @ harmless(2, seed=seed + 50).T
+        # Two halves of one batch: nearly, but not, symmetric; the optimum is inside.
+        rows = harmless(2, size=50, seed=seed)
+        gramian = rows @ (rows + 0.3 * harmless(2, size=50, seed=seed + 50)).T
         products, velocity = gramian / np.abs(gramian).sum(axis=1).max(), np.zeros(2)
         for _ in range(3):
             both = np.array([share, 1 - share])
