@@ -39,7 +39,7 @@ class AlignedMTL(GramianBalancer):
     Example:
 
     >>> gramian = [[4.0, 0.0], [0.0, 1.0]]
-    >>> np.round(AlignedMTL().weights(gramian), 3).tolist()
+    >>> [round(float(w), 3) for w in AlignedMTL().weights(gramian)]
     [0.25, 0.5]
     """
 

@@ -35,7 +35,7 @@ class CAGrad(GramianBalancer):
     Example:
 
     >>> gramian = [[18.0, -22.0], [-22.0, 38.0]]  # gradients (-4, 1, 1) and (6, 1, 1)
-    >>> np.round(CAGrad().weights(gramian), 3).tolist()
+    >>> [round(float(w), 3) for w in CAGrad().weights(gramian)]
     [0.704, 0.5]
     """
 

@@ -30,7 +30,7 @@ class DualProj(GramianBalancer):
     Example:
 
     >>> gramian = [[18.0, -22.0], [-22.0, 38.0]]  # gradients (-4, 1, 1) and (6, 1, 1)
-    >>> np.round(DualProj().weights(gramian), 3).tolist()
+    >>> [round(float(w), 3) for w in DualProj().weights(gramian)]
     [0.611, 0.5]
     """
 

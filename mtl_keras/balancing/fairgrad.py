@@ -35,7 +35,7 @@ class FairGrad(GramianBalancer):
     Example:
 
     >>> gramian = [[4.0, 0.0], [0.0, 1.0]]
-    >>> np.round(FairGrad(alpha=2.0).weights(gramian), 3).tolist()
+    >>> [round(float(w), 3) for w in FairGrad(alpha=2.0).weights(gramian)]
     [0.397, 1.0]
     """
 

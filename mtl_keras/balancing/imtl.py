@@ -33,7 +33,7 @@ class IMTL(IMTLG):
     Example:
 
     >>> gramian = [[18.0, -22.0], [-22.0, 38.0]]  # gradients (-4, 1, 1) and (6, 1, 1)
-    >>> np.round(IMTL().weights(gramian, losses=[1.0, 1.0]), 4).tolist()
+    >>> [round(float(w), 4) for w in IMTL().weights(gramian, losses=[1.0, 1.0])]
     [0.5923, 0.4077]
     """
 

@@ -26,7 +26,7 @@ class IMTLG(GramianBalancer):
     Example:
 
     >>> gramian = [[18.0, -22.0], [-22.0, 38.0]]  # gradients (-4, 1, 1) and (6, 1, 1)
-    >>> np.round(IMTLG().weights(gramian), 4).tolist()
+    >>> [round(float(w), 4) for w in IMTLG().weights(gramian)]
     [0.5923, 0.4077]
     """
 

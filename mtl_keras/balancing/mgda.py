@@ -19,13 +19,13 @@ class MGDA(GramianBalancer):
 
     Sener and Koltun's code runs at most 250 rounds of Frank-Wolfe and stops early, after
     normalising gradients in one of four ways; the paper's problem is solved here, exactly, on
-    the gradients as they are. Where several w are shortest, such as for equal rows, the one
-    returned has the shortest sum of unit gradients' weights. K = 1 returns the gradient.
+    the gradients as they are. Where several w are shortest, one of them is returned: equal
+    rows share their weight. K = 1 returns the gradient.
 
     Example:
 
     >>> gramian = [[18.0, -22.0], [-22.0, 38.0]]  # gradients (-4, 1, 1) and (6, 1, 1)
-    >>> np.round(MGDA().weights(gramian), 4).tolist()
+    >>> [round(float(w), 4) for w in MGDA().weights(gramian)]
     [0.6, 0.4]
     """
 

@@ -34,7 +34,7 @@ class NashMTL(GramianBalancer):
     Example:
 
     >>> gramian = [[4.0, 0.0], [0.0, 0.25]]
-    >>> np.round(NashMTL().weights(gramian), 3).tolist()
+    >>> [round(float(w), 3) for w in NashMTL().weights(gramian)]
     [0.5, 2.0]
     """
 

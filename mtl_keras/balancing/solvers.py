@@ -212,12 +212,10 @@ def best_worst(matrix: Any, linear: Any, rates: Any, radius: float) -> Any:
         level = level - (length - radius) / slope
         return (level, *shortest(level, solution))
 
-    _, solution, length = ops.while_loop(
+    _, solution, _ = ops.while_loop(
         lambda level, solution, length: length > radius + 16 * epsilon(matrix),
         step,
         (highest, *shortest(highest)),
         maximum_iterations=30,
     )
-    # What Newton's method leaves undone.
-    beyond = length > radius
-    return solution * ops.where(beyond, radius / ops.where(beyond, length, 1.0), 1.0)
+    return solution

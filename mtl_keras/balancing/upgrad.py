@@ -34,7 +34,7 @@ class UPGrad(GramianBalancer):
     Example:
 
     >>> gramian = [[18.0, -22.0], [-22.0, 38.0]]  # gradients (-4, 1, 1) and (6, 1, 1)
-    >>> np.round(UPGrad().weights(gramian), 3).tolist()
+    >>> [round(float(w), 3) for w in UPGrad().weights(gramian)]
     [1.111, 0.789]
     """
 
@@ -50,7 +50,8 @@ class UPGrad(GramianBalancer):
         """One quadratic program a task, in units of its gradient."""
         cosines, norms = unit_rows(gramian, present)
         cosines = definite(cosines, gramian)
-        projections = ops.eye(len(norms), dtype=norms.dtype) + nonnegative_minimum(cosines, cosines)
+        identity = ops.eye(norms.shape[0], dtype=norms.dtype)
+        projections = identity + nonnegative_minimum(cosines, cosines)
         says = shares(self.preference, present, norms.dtype) * norms
         return (says[None] @ projections)[0] / norms
 

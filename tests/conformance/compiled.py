@@ -57,7 +57,8 @@ def _copy_state(source, target):
 def _tensorflow(method):
     import tensorflow as tf
 
-    function = tf.function(method)
+    # As Keras compiles a training step: Python is not rewritten.
+    function = tf.function(method, autograph=False)
     return lambda *arrays: np.asarray(function(*[tf.constant(array) for array in arrays]))
 
 

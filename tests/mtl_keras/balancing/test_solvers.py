@@ -102,6 +102,19 @@ def test_fair_root_solves_its_equation(tasks, alpha):
     assert np.abs(error / (np.abs(matrix) @ found)).max() < 10 * EXACT["atol"]
 
 
+@pytest.mark.parametrize("seed", [17, 57, 80])
+def test_fair_root_is_found_where_full_steps_lose_it(seed):
+    if ON_JAX:
+        pytest.skip("needs float64: entries differ by more than float32 holds")
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(8, 16)) + 10 * rng.normal(size=(8, 1)) * rng.normal(size=16)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    matrix, scales = rows @ rows.T, 10 ** rng.uniform(-3, 3, size=8)
+    found = fair(cosines_of(rows), scales, 10.0)
+    error = matrix @ found - scales * (scales / found) ** 0.1
+    assert np.abs(error / (np.abs(matrix) @ found)).max() < 1e-9
+
+
 def test_fair_root_is_that_of_a_general_solver():
     rows = units(6, 9, seed=3)
     matrix = rows @ rows.T
