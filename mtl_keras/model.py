@@ -102,6 +102,7 @@ class MultiTaskModel(keras.Model):
         balancer: Any = None,
         balancer_every: int = 1,
         scope: str = "shared",
+        gramian: str = "exact",
         **options: Any,
     ) -> None:
         """Takes losses, weights and metrics from the tasks where they are not given here.
@@ -121,6 +122,9 @@ class MultiTaskModel(keras.Model):
                 weights are used again between.
             scope: which gradients it sees: those of the "shared" variables, or those at the
                 "representation" that the heads read, which costs less (Sener & Koltun 2018).
+            gramian: how a Gramian balancer learns of the gradients: "exact", from each task's
+                own; "matrix_free", from one product a step, whose cost does not grow with the
+                number of tasks. It is for rules with `matrix_free`, such as "mgda".
             options: further arguments of `keras.Model.compile`: run_eagerly,
                 steps_per_execution, jit_compile, auto_scale_loss.
 
@@ -129,7 +133,7 @@ class MultiTaskModel(keras.Model):
         """
         optimizer = keras.optimizers.get(optimizer)
         objective = Objective(self.tasks, loss, loss_weights, metrics, weighted_metrics, score)
-        step = BalancedStep(self, balancer, balancer_every, scope)
+        step = BalancedStep(self, balancer, balancer_every, scope, gramian)
         objective.arguments |= {"optimizer": optimizer, **step.arguments, **options}
         self._objective, self._balanced_step = objective, step
         super().compile(optimizer=optimizer, **options)

@@ -161,6 +161,9 @@ class GramianBalancer(Balancer):
     """
 
     family = "gramian"
+    # Whether at the rule's solution w nothing but G w matters: then an estimate of G that is
+    # right along w gives the weights of G.
+    matrix_free: ClassVar[bool] = False
 
     def weights(self, gramian: Any, losses: Any = None) -> Any:
         """Weights of the tasks' gradients, (K,); NaN when the Gramian is not finite.

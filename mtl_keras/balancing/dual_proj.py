@@ -34,6 +34,8 @@ class DualProj(GramianBalancer):
     [0.611, 0.5]
     """
 
+    matrix_free = True
+
     def __init__(self, preference: list[float] | None = None):
         super().__init__()
         self.preference = checked_weights(preference, "preference")

@@ -39,6 +39,8 @@ class FairGrad(GramianBalancer):
     [0.397, 1.0]
     """
 
+    matrix_free = True
+
     def __init__(self, alpha: float = 2.0):
         super().__init__()
         self.alpha = checked_positive(alpha, "alpha")

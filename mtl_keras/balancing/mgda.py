@@ -29,6 +29,8 @@ class MGDA(GramianBalancer):
     [0.6, 0.4]
     """
 
+    matrix_free = True
+
     def solve(self, gramian: Any, present: Any, losses: Any) -> Any:
         """min s'Gs/2 - sum s over s >= 0, made to sum to 1; in units of the gradients."""
         cosines, norms = unit_rows(gramian, present)

@@ -38,6 +38,8 @@ class NashMTL(GramianBalancer):
     [0.5, 2.0]
     """
 
+    matrix_free = True
+
     def __init__(self, max_norm: float | None = None):
         super().__init__()
         self.max_norm = None if max_norm is None else checked_positive(max_norm, "max_norm")

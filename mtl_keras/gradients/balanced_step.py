@@ -10,10 +10,12 @@ from keras import ops
 from mtl_keras.balancing.base import GramianBalancer, JacobianBalancer, LossBalancer
 from mtl_keras.balancing.registry import get
 from mtl_keras.gradients.autodiff import cond, num_replicas, sum_over_replicas
+from mtl_keras.gradients.gramian_estimate import GramianEstimate
 from mtl_keras.gradients.graph import SharedGraph
 from mtl_keras.gradients.task_gradients import TaskGradients
 
 SCOPES = ("shared", "representation")
+GRAMIANS = ("exact", "matrix_free")
 
 
 class BalancedStep:
@@ -26,29 +28,51 @@ class BalancedStep:
         scope: "shared": gradients of the shared variables; "representation": gradients at the
             trunk's outputs (Sener & Koltun 2018, MGDA-UB), with one pass through the trunk. A
             rule that asks for two halves of the batch gets the whole one there.
+        gramian: "exact", or "matrix_free": an estimate that one product a step corrects.
 
     Raises:
         ValueError: for an unknown balancer or scope, or a balancer of another number of tasks.
     """
 
-    def __init__(self, model: Any, balancer: Any, every: int, scope: str):
+    def __init__(self, model: Any, balancer: Any, every: int, scope: str, gramian: str):
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ValueError(f"`balancer_every` must be 1 or more. Received: {every!r}")
         if scope not in SCOPES:
             raise ValueError(f"`scope` must be one of {SCOPES}. Received: scope={scope!r}")
         self.balancer = get(balancer)
+        if gramian not in GRAMIANS:
+            raise ValueError(f"`gramian` must be one of {GRAMIANS}. Received: gramian={gramian!r}")
+        if gramian == "matrix_free":
+            self._check_matrix_free(every, scope)
         if every > 1 and not isinstance(self.balancer, GramianBalancer):
             raise ValueError(
                 "`balancer_every` needs a Gramian balancer, whose weights can be used again. "
                 f"Received: balancer_every={every} with {self.balancer}"
             )
-        self.arguments = {"balancer": self.balancer, "balancer_every": every, "scope": scope}
+        self.arguments = {
+            "balancer": self.balancer,
+            "balancer_every": every,
+            "scope": scope,
+            "gramian": gramian,
+        }
         self.every, self.scope = every, scope
         self._model = model
-        self._graph = None
+        self._graph = self._estimate = None
         self.state = keras.layers.Layer(name="balancing")
         if self.balancer is not None:
             self._build(len(model.tasks))
+
+    def _check_matrix_free(self, every, scope):
+        if not getattr(self.balancer, "matrix_free", False):
+            raise ValueError(
+                "`gramian='matrix_free'` needs a rule that depends on products G w alone, such as "
+                f"'mgda' or 'nash_mtl'. Received: balancer={self.balancer}"
+            )
+        if every != 1 or scope != "shared":
+            raise ValueError(
+                "`gramian='matrix_free'` goes with balancer_every=1 and scope='shared'. "
+                f"Received: balancer_every={every}, scope={scope!r}"
+            )
 
     def _build(self, num_tasks):
         if not isinstance(self.balancer, JacobianBalancer):
@@ -56,6 +80,8 @@ class BalancedStep:
         elif self.scope == "shared":
             self.balancer.build(num_tasks, size=sum(map(_size, self.graph.shared)))
         self.state.balancer = self.balancer.state
+        if self.arguments["gramian"] == "matrix_free":
+            self._estimate = GramianEstimate(num_tasks, self.state)
         if self.every > 1:
             add = functools.partial(self.state.add_weight, trainable=False, autocast=False)
             add = functools.partial(add, initializer="zeros", aggregation="only_first_replica")
@@ -100,6 +126,8 @@ class BalancedStep:
         return self._by_weights(found)
 
     def _by_weights(self, found):
+        if self._estimate:
+            return self._by_products(found)
         if self.every == 1:
             return self._refreshed(found)[1:]
         if num_replicas() > 1:
@@ -136,6 +164,16 @@ class BalancedStep:
         weights = self._weights(gramian, found)
         # Every replica holds the sum over all of them, which `apply` forms once more.
         return [weights, *_combined(blocks, weights / num_replicas(), self.graph.shared)]
+
+    def _by_products(self, found):
+        blocks = found.representations()
+        (at_forks,) = sum_over_replicas([_gramian(blocks, blocks)])
+        scale = ops.cast(found.scale, at_forks.dtype)
+        gramian = self._estimate.predict(at_forks / (scale * scale))
+        weights = self.balancer.weights(gramian, found.losses)
+        update, product = found.product(weights)
+        self._estimate.correct(weights, product / (scale * scale))
+        return update
 
     def _weights(self, gramian, found):
         scale = ops.cast(found.scale, gramian.dtype)
