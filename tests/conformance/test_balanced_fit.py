@@ -7,6 +7,8 @@ import pytest
 from conformance import two_layer_network as network
 from mtl_keras import balancing
 
+BACKEND = keras.backend.backend()
+
 # Rules that cannot be made from their name alone.
 ARGUMENTS = {
     "static_weights": lambda: balancing.StaticWeights([0.5, 2.0, 1.0]),
@@ -95,3 +97,30 @@ def build_arguments(model, balancer):
     if balancer.family != "jacobian":
         return (len(model.tasks),)
     return len(model.tasks), "float32", sum(v.size for v in network.read(model)[0])
+
+
+def has_state(name):
+    balancer = make(name)
+    balancer.build(*build_arguments(network.keras_model(None), balancer))
+    return bool(balancer.state.variables)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="state is Keras variables on every backend")
+@pytest.mark.parametrize("rule", [name for name in RULES if has_state(name)])
+def test_a_killed_training_goes_on_as_if_it_had_not_been(rule, tmp_path):
+    x, y = network.data()
+
+    def steps(model, count):
+        for _ in range(count):
+            model.train_on_batch(x, y)
+            model.balancer.end_epoch()
+
+    whole = network.keras_model(make(rule), jit_compile=False)
+    steps(whole, 4)
+    killed = network.keras_model(make(rule), jit_compile=False)
+    steps(killed, 2)
+    killed.save(tmp_path / "checkpoint.keras")
+    resumed = keras.saving.load_model(tmp_path / "checkpoint.keras")
+    steps(resumed, 2)
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
