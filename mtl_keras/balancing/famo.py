@@ -51,7 +51,7 @@ class FAMO(LossBalancer):
     >>> rule = FAMO()
     >>> np.round(np.float64(rule.weights([1.0, 4.0])), 3).tolist()
     [0.8, 0.2]
-    >>> np.round(np.float64(rule.weights([0.5, 4.0])), 3).tolist()  # the second did not fall: z_2 grows
+    >>> np.round(np.float64(rule.weights([0.5, 4.0])), 3).tolist()  # the second did not fall
     [0.884, 0.116]
     """
 
