@@ -79,6 +79,9 @@ CASES = {
     "two tasks": functools.partial(
         numeric_case, [mtl.BinaryTask("clicked"), mtl.RegressionTask("price")], head=[4]
     ),
+    "balanced": functools.partial(
+        numeric_case, [mtl.BinaryTask("clicked"), mtl.RegressionTask("price")], balancer="gradnorm"
+    ),
     "all kinds, named features": features_case,
     "sequence": sequence_case,
 }
