@@ -123,8 +123,9 @@ class MultiTaskModel(keras.Model):
             scope: which gradients it sees: those of the "shared" variables, or those at the
                 "representation" that the heads read, which costs less (Sener & Koltun 2018).
             gramian: how a Gramian balancer learns of the gradients: "exact", from each task's
-                own; "matrix_free", from one product a step, whose cost does not grow with the
-                number of tasks. It is for rules with `matrix_free`, such as "mgda".
+                own; "matrix_free", from one product G w a step: close to exact, at a cost that
+                does not grow with the number of tasks. For rules with `matrix_free`, such as
+                "mgda".
             options: further arguments of `keras.Model.compile`: run_eagerly,
                 steps_per_execution, jit_compile, auto_scale_loss.
 

@@ -10,7 +10,7 @@ from keras import ops
 from mtl_keras.balancing.base import GramianBalancer, JacobianBalancer, LossBalancer
 from mtl_keras.balancing.registry import get
 from mtl_keras.gradients.autodiff import cond, num_replicas, sum_over_replicas
-from mtl_keras.gradients.gramian_estimate import GramianEstimate
+from mtl_keras.gradients.gramian_estimate import corrected, guessed
 from mtl_keras.gradients.graph import SharedGraph
 from mtl_keras.gradients.task_gradients import TaskGradients
 
@@ -28,7 +28,7 @@ class BalancedStep:
         scope: "shared": gradients of the shared variables; "representation": gradients at the
             trunk's outputs (Sener & Koltun 2018, MGDA-UB), with one pass through the trunk. A
             rule that asks for two halves of the batch gets the whole one there.
-        gramian: "exact", or "matrix_free": an estimate that one product a step corrects.
+        gramian: "exact", or "matrix_free": a guess that one product G w a step corrects.
 
     Raises:
         ValueError: for an unknown balancer or scope, or a balancer of another number of tasks.
@@ -57,7 +57,7 @@ class BalancedStep:
         }
         self.every, self.scope = every, scope
         self._model = model
-        self._graph = self._estimate = None
+        self._graph = None
         self.state = keras.layers.Layer(name="balancing")
         if self.balancer is not None:
             self._build(len(model.tasks))
@@ -80,8 +80,6 @@ class BalancedStep:
         elif self.scope == "shared":
             self.balancer.build(num_tasks, size=sum(map(_size, self.graph.shared)))
         self.state.balancer = self.balancer.state
-        if self.arguments["gramian"] == "matrix_free":
-            self._estimate = GramianEstimate(num_tasks, self.state)
         if self.every > 1:
             add = functools.partial(self.state.add_weight, trainable=False, autocast=False)
             add = functools.partial(add, initializer="zeros", aggregation="only_first_replica")
@@ -126,8 +124,6 @@ class BalancedStep:
         return self._by_weights(found)
 
     def _by_weights(self, found):
-        if self._estimate:
-            return self._by_products(found)
         if self.every == 1:
             return self._refreshed(found)[1:]
         if num_replicas() > 1:
@@ -148,10 +144,8 @@ class BalancedStep:
         return update
 
     def _refreshed(self, found):
-        if self.scope == "representation":
-            blocks = found.representations()
-            (gramian,) = sum_over_replicas([_gramian(blocks, blocks)])
-            weights = self._weights(gramian, found)
+        if self.scope == "representation" or self.arguments["gramian"] == "matrix_free":
+            weights = self._guessed_weights(found)
             return [weights, *found.weighted(weights)]
         if self.balancer.samples == 2:
             halves = [found.rows(half) for half in (0, 1)]
@@ -165,15 +159,14 @@ class BalancedStep:
         # Every replica holds the sum over all of them, which `apply` forms once more.
         return [weights, *_combined(blocks, weights / num_replicas(), self.graph.shared)]
 
-    def _by_products(self, found):
+    def _guessed_weights(self, found):
         blocks = found.representations()
-        (at_forks,) = sum_over_replicas([_gramian(blocks, blocks)])
-        scale = ops.cast(found.scale, at_forks.dtype)
-        gramian = self._estimate.predict(at_forks / (scale * scale))
-        weights = self.balancer.weights(gramian, found.losses)
-        update, product = found.product(weights)
-        self._estimate.correct(weights, product / (scale * scale))
-        return update
+        (gramian,) = sum_over_replicas([_gramian(blocks, blocks)])
+        if self.scope == "representation":
+            return self._weights(gramian, found)
+        guess = guessed(gramian)
+        weights = self._weights(guess, found)
+        return self._weights(corrected(guess, weights, found.product(weights)), found)
 
     def _weights(self, gramian, found):
         scale = ops.cast(found.scale, gramian.dtype)

@@ -137,8 +137,8 @@ class TaskGradients:
         """The shared variables' gradient of sum_k w_k L_k, in one pass through the trunk."""
         return self.pulled(self._combined(weights))
 
-    def product(self, weights: Any) -> tuple[list, Any]:
-        """J^T w, and G w = J (J^T w), (K,), over all replicas: two passes, whatever K is.
+    def product(self, weights: Any) -> Any:
+        """G w = J (J^T w), (K,), over all replicas: two passes, whatever K is.
 
         The pass back through the trunk is linear in the cotangents; its own transpose takes
         a change of the shared variables to the change of the forks, where each task's gradient
@@ -163,7 +163,7 @@ class TaskGradients:
             )
             for task in self._graph.outputs
         ]
-        return local, sum_over_replicas([ops.stack([ops.cast(p, "float32") for p in products])])[0]
+        return sum_over_replicas([ops.stack([ops.cast(p, "float32") for p in products])])[0]
 
     def _combined(self, weights):
         return [
