@@ -204,7 +204,7 @@ class TaskScore:
     Example:
 
     >>> score = TaskScore(baselines={"income": 0.80, "age": 10.0})
-    >>> round(float(score({"income": 0.84, "age": 9.0}, {"income": "max", "age": "min"})), 6)
+    >>> round(float(score({"income": 0.84, "age": 9.0}, {"income": "max", "age": "min"})), 4)
     7.5
     """
 
