@@ -1,9 +1,38 @@
-"""Before a backend starts: tests compile much and run little, so JAX compiles the short way."""
+"""JAX compiles every operation that a test runs once: there, tests take the short way."""
 
 import os
 
-if os.environ.get("KERAS_BACKEND") == "jax":
-    # Half the time of a test there is compilation of what runs once.
+import pytest
+
+ON_JAX = os.environ.get("KERAS_BACKEND") == "jax"
+if ON_JAX:
     os.environ.setdefault(
         "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     )
+
+# On JAX these are marked slow: eager training and export, which compile most, half precision
+# a second time, and the proofs that the suites find broken layers, which need one backend.
+# `KERAS_BACKEND=jax pytest -m slow` runs them.
+SLOW_ON_JAX = (
+    "test_layer_suite.py",
+    "-fit_step]",
+    "[fit_step]",
+    "saved_model]",
+    "mixed_bfloat16]",
+    "jit_equals_eager]",
+    "run_eagerly",
+    "_are_the_sum[recurrent]",
+    "_are_the_sum[convolutional]",
+    "_are_the_sum[batch_normalised]",
+    "_are_the_sum[masked_heads]",
+    "_are_the_sum[several_inputs]",
+    "_are_the_sum[nested_outputs]",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Marks what is slow on this backend alone."""
+    for item in items if ON_JAX else ():
+        if any(part in item.nodeid for part in SLOW_ON_JAX):
+            item.add_marker(pytest.mark.slow)

@@ -138,7 +138,8 @@ def test_weights_come_near_those_of_the_gramian(rule):
         update, wanted = (np.sqrt(np.diag(gramian)) * w for w in (weights, exact))
         return np.linalg.norm(update - wanted) / np.linalg.norm(wanted)
 
-    assert distance(second) <= min(0.03, 0.5 * distance(as_numpy(first)))
+    # Without a conflict DualProj's first weights are exact already: what is left is rounding.
+    assert distance(second) <= max(1e-6, min(0.03, 0.5 * distance(as_numpy(first))))
 
 
 def regression(rows=512, count=5):
