@@ -10,8 +10,8 @@ if ON_JAX:
         "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     )
 
-# On JAX these are marked slow: eager training and export, which compile most, half precision
-# a second time, and the proofs that the suites find broken layers, which need one backend.
+# On JAX these are marked slow: eager training and export, which compile most, half precision a
+# second time, and the proofs that the suites find broken layers, which need one backend.
 # `KERAS_BACKEND=jax pytest -m slow` runs them.
 SLOW_ON_JAX = (
     "test_layer_suite.py",
@@ -34,5 +34,6 @@ SLOW_ON_JAX = (
 def pytest_collection_modifyitems(items):
     """Marks what is slow on this backend alone."""
     for item in items if ON_JAX else ():
-        if any(part in item.nodeid for part in SLOW_ON_JAX):
+        beyond = "/layers/" in item.nodeid and "test_conformance" not in item.nodeid
+        if beyond or any(part in item.nodeid for part in SLOW_ON_JAX):
             item.add_marker(pytest.mark.slow)
