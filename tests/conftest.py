@@ -11,7 +11,8 @@ if ON_JAX:
     )
 
 # On JAX these are marked slow: eager training and export, which compile most, half precision a
-# second time, and the proofs that the suites find broken layers, which need one backend.
+# second time, the proofs that the suites find broken layers, and what tests of layers say beyond
+# their conformance suite.
 # `KERAS_BACKEND=jax pytest -m slow` runs them.
 SLOW_ON_JAX = (
     "test_layer_suite.py",
