@@ -90,5 +90,6 @@ def failed_tasks(names, logs) -> list[str]:
         name
         for name in names
         if not math.isfinite(float(logs.get(f"{name}_loss", 0.0)))
-        and float(logs.get(f"{name}_labels", 0.0)) > 0
+        # A row that no task owns makes their number NaN too.
+        and float(logs.get(f"{name}_labels", 0.0)) != 0
     ]

@@ -34,6 +34,10 @@ class LossTerms(NamedTuple):
     labelled: Any
     violations: Any
 
+    def over_groups(self) -> "LossTerms":
+        """Of groups of rows, all together."""
+        return LossTerms(ops.sum(self.total), ops.sum(self.labelled), self.violations)
+
 
 @keras.saving.register_keras_serializable(package="mtl_keras")
 class MaskedLoss(keras.losses.Loss):
@@ -86,11 +90,14 @@ class MaskedLoss(keras.losses.Loss):
         (labelled,) = sum_over_replicas([terms.labelled])
         return masked_mean(terms.total, labelled)
 
-    def terms(self, y_true, y_pred, sample_weight=None) -> LossTerms:
-        """Numerator, denominator and label violations of the masked mean."""
-        return self._terms(y_true, _convert(y_pred, self.dtype), sample_weight)
+    def terms(self, y_true, y_pred, sample_weight=None, members=None) -> LossTerms:
+        """Numerator, denominator and label violations of the masked mean.
 
-    def _terms(self, y_true, y_pred, sample_weight, stacked=False):
+        With `members` (batch, G), weights of the rows in G groups, the first two are (G,).
+        """
+        return self._terms(y_true, _convert(y_pred, self.dtype), sample_weight, members)
+
+    def _terms(self, y_true, y_pred, sample_weight, members=None, stacked=False):
         labels = self.labels.read(y_true, y_pred, stacked)
         values = self._entry_values(labels.values, y_pred)
         if self.class_weight:
@@ -99,6 +106,10 @@ class MaskedLoss(keras.losses.Loss):
             values = values * spread(sample_weight, values)
         # After the products, so that a NaN weight of a missing row does not count either.
         values = ops.where(labels.labelled, values, 0.0)
+        if members is not None:
+            labelled = ops.cast(labels.labelled, values.dtype)
+            found = (_by_group(entries, members, stacked) for entries in (values, labelled))
+            return LossTerms(*found, labels.violations)
         total = ops.sum(values, tuple(range(int(stacked) - len(values.shape), 0)))
         return LossTerms(total, labels.count, labels.violations)
 
@@ -151,6 +162,7 @@ def terms_by_task(
     y_true: Mapping[str, Any],
     y_pred: Mapping[str, Any],
     sample_weight: Mapping[str, Any],
+    members: Any = None,
 ) -> dict[str, LossTerms]:
     """`MaskedLoss.terms` of each task, in the order of `losses`.
 
@@ -163,9 +175,9 @@ def terms_by_task(
         kinds.setdefault(_kind(*given) or name, {})[name] = given
     for alike in kinds.values():
         if len(alike) > 1:
-            found = _stacked_terms(*zip(*alike.values(), strict=True))
+            found = _stacked_terms(*zip(*alike.values(), strict=True), members)
         else:
-            found = [loss.terms(*given) for loss, *given in alike.values()]
+            found = [loss.terms(*given, members) for loss, *given in alike.values()]
         terms |= dict(zip(alike, found, strict=True))
     return {name: terms[name] for name in losses}
 
@@ -181,7 +193,7 @@ def _kind(loss, y_true, y_pred, sample_weight):
     return loss._entry_loss, loss.dtype, str(loss.class_weight), *spec.values(), *given
 
 
-def _stacked_terms(losses, y_true, y_pred, sample_weight):
+def _stacked_terms(losses, y_true, y_pred, sample_weight, members):
     """The `LossTerms` of tasks of one kind, given in tuples."""
     labels = [
         # By each task's own: errors name it.
@@ -195,10 +207,17 @@ def _stacked_terms(losses, y_true, y_pred, sample_weight):
     outputs = ops.stack(y_pred)
     if hasattr(y_pred[0], "_keras_logits"):
         outputs._keras_logits = ops.stack([p._keras_logits for p in y_pred])
-    terms = losses[0]._terms(ops.stack(labels), outputs, weights, stacked=True)
+    terms = losses[0]._terms(ops.stack(labels), outputs, weights, members, stacked=True)
     unstack = functools.partial(ops.unstack, num=len(losses))
     violations = zip(*map(unstack, terms.violations), strict=True)
     return map(LossTerms, unstack(terms.total), unstack(terms.labelled), violations)
+
+
+def _by_group(entries, members, stacked):
+    """Sums over the rows of each group and all other axes; the first is kept when stacked."""
+    entries = ops.expand_dims(entries, -1)
+    rows = ops.sum(entries, tuple(range(1 + int(stacked), len(entries.shape))))
+    return ops.sum(ops.expand_dims(rows, -1) * ops.cast(members, rows.dtype), axis=-2)
 
 
 def masked_mean(total: Any, labelled: Any, weight: float = 1.0) -> Any:
@@ -208,7 +227,7 @@ def masked_mean(total: Any, labelled: Any, weight: float = 1.0) -> Any:
 
 
 def sum_over_replicas(values: list) -> list:
-    """Each scalar summed over the replicas of `tf.distribute`, in one exchange."""
+    """Each of several values of one shape summed over the replicas of `tf.distribute`."""
     if keras.backend.backend() != "tensorflow":
         return values
     import tensorflow as tf

@@ -1,12 +1,10 @@
 """MultiTaskModel: a Functional Keras model that knows its tasks."""
 
-import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
 from mtl_keras.atomic import atomic_output
 from mtl_keras.balancing.base import Balancer
@@ -16,7 +14,7 @@ from mtl_keras.batches import (
     is_stream,
     tensors_of_strings,
 )
-from mtl_keras.gradients.autodiff import num_replicas
+from mtl_keras.gradients import training_step
 from mtl_keras.gradients.balanced_step import BalancedStep
 from mtl_keras.guard import TrainingGuard, failed_tasks
 from mtl_keras.layers.layer_metric import LayerMetric
@@ -103,6 +101,7 @@ class MultiTaskModel(keras.Model):
         balancer_every: int = 1,
         scope: str = "shared",
         gramian: str = "exact",
+        row_tasks: Mapping[str, int] | None = None,
         **options: Any,
     ) -> None:
         """Takes losses, weights and metrics from the tasks where they are not given here.
@@ -126,6 +125,10 @@ class MultiTaskModel(keras.Model):
                 own; "matrix_free", from one product G w a step: close to exact, at a cost that
                 does not grow with the number of tasks. For rules with `matrix_free`, such as
                 "mgda".
+            row_tasks: for a task-conditioned model, the input that says whose a row is and how
+                many tasks it tells apart, such as {"task": 3}: integer ids, or one-hot rows. The
+                balancer then sees one loss for each output and each of these tasks, the mean
+                over its rows, and all variables are shared.
             options: further arguments of `keras.Model.compile`: run_eagerly,
                 steps_per_execution, jit_compile, auto_scale_loss.
 
@@ -134,7 +137,7 @@ class MultiTaskModel(keras.Model):
         """
         optimizer = keras.optimizers.get(optimizer)
         objective = Objective(self.tasks, loss, loss_weights, metrics, weighted_metrics, score)
-        step = BalancedStep(self, balancer, balancer_every, scope, gramian)
+        step = BalancedStep(self, balancer, balancer_every, scope, gramian, row_tasks)
         objective.arguments |= {"optimizer": optimizer, **step.arguments, **options}
         self._objective, self._balanced_step = objective, step
         super().compile(optimizer=optimizer, **options)
@@ -173,15 +176,23 @@ class MultiTaskModel(keras.Model):
         # read first: where replicas wait for each other, the next one clears what layers added.
         given = (x, y, y_pred, sample_weight, training)
         own = [super().compute_loss(*given)] if self.losses else []
-        losses = self.update_task_losses(y, y_pred, sample_weight)
-        total = self._balanced_step.total(losses) if training else sum(losses.values())
-        return sum(own, total)
+        if not training:
+            return sum(own, sum(self.update_task_losses(y, y_pred, sample_weight).values()))
+        step = self._balanced_step
+        losses = self.update_task_losses(y, y_pred, sample_weight, step.members(x))
+        return sum(own, step.total(losses))
 
-    def update_task_losses(self, y: Any, y_pred: Any, sample_weight: Any) -> dict[str, Any]:
-        """Each task's loss times its loss weight; the batch goes into the report."""
+    def update_task_losses(
+        self, y: Any, y_pred: Any, sample_weight: Any, members: Any = None
+    ) -> dict[str, Any]:
+        """Each task's loss times its loss weight; the batch goes into the report.
+
+        With `members` (batch, G), weights of the rows in G groups, each loss is (G,).
+        """
         objective = self._compiled_objective()
-        terms = objective.terms(y, y_pred, sample_weight)
-        objective.metrics.update_losses(list(terms.values()))
+        terms = objective.terms(y, y_pred, sample_weight, members)
+        seen = [t if members is None else t.over_groups() for t in terms.values()]
+        objective.metrics.update_losses(seen)
         for metric in self.metrics:
             if isinstance(metric, LayerMetric):
                 metric.settle()
@@ -189,44 +200,9 @@ class MultiTaskModel(keras.Model):
 
     def train_step(self, *args):
         """Keras's step, or one that balances the tasks' gradients."""
-        if not self._balanced_step.sees_gradients:
-            return super().train_step(*args)
-        if keras.backend.backend() == "jax":
-            return self._stateless_train_step(*args)
-        return self._train_balanced(*args)
-
-    def _train_balanced(self, data):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        gradients, loss, y_pred = self._balanced_step(x, y, sample_weight)
-        rows = ops.shape(keras.tree.flatten(x)[0])[0]
-        # The mean over replicas of a sum over replicas.
-        self._loss_tracker.update_state(loss * num_replicas(), sample_weight=rows)
-        self._apply_gradients(gradients)
-        return self.compute_metrics(x, y, y_pred, sample_weight)
-
-    def _apply_gradients(self, gradients):
-        if keras.backend.backend() != "jax":
-            self.optimizer.apply(gradients, self.trainable_variables)
-            return
-        # Loss scaling on JAX knows the stateless way only.
-        held = (self.optimizer.variables, self.trainable_variables)
-        of_optimizer, trained = ([variable.value for variable in of] for of in held)
-        trained, of_optimizer = self.optimizer.stateless_apply(of_optimizer, gradients, trained)
-        for variable, value in zip(itertools.chain(*held), [*of_optimizer, *trained], strict=True):
-            variable.assign(value)
-
-    def _stateless_train_step(self, state, data):
-        variables = (
-            self.trainable_variables,
-            self.non_trainable_variables,
-            self.optimizer.variables,
-            self.metrics_variables,
-        )
-        pairs = zip(variables, state, strict=True)
-        mapping = [pair for held, values in pairs for pair in zip(held, values, strict=True)]
-        with keras.StatelessScope(mapping) as scope:
-            logs = self._train_balanced(data)
-        return logs, tuple([scope.get_current_value(v) for v in held] for held in variables)
+        if self._balanced_step.sees_gradients:
+            return training_step.train(self, self._balanced_step, *args)
+        return super().train_step(*args)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the tasks' metrics and returns all of the model's."""
@@ -357,10 +333,13 @@ class MultiTaskModel(keras.Model):
                 f"Received: labels {received}, by {place}. A label that stands for "
                 "'missing' is named by the task's `missing_value`."
             )
+        rows = self._balanced_step.row_tasks
+        ids = f", or ids in input '{rows.name}' that are not 0 to {rows.count - 1}" if rows else ""
         raise ValueError(
             f"Task '{failed[0]}': the loss must be finite. "
             f"Received: {float(logs[f'{failed[0]}_loss'])} by {place}. Look for NaN in the "
-            "inputs, a learning rate that is too high, or a loss that overflows."
+            "inputs, a learning rate that is too high, or a loss that overflows"
+            f"{ids}."
         )
 
     def _replicated(self):

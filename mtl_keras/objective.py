@@ -66,14 +66,19 @@ class Objective:
             for task in self.tasks
         }
 
-    def terms(self, y: Any, y_pred: Mapping[str, Any], sample_weight: Any) -> dict[str, LossTerms]:
-        """Each task's loss on a batch before the division, in task order."""
+    def terms(
+        self, y: Any, y_pred: Mapping[str, Any], sample_weight: Any, members: Any = None
+    ) -> dict[str, LossTerms]:
+        """Each task's loss on a batch before the division, in task order.
+
+        With `members` (batch, G), each task's losses over the rows of G groups.
+        """
         labels, weights = by_task(y, self.tasks, "y"), self._sample_weights(sample_weight)
         labels = {
             name: labels[name] if name in labels else _no_label(loss, y_pred[name])
             for name, loss in self.losses.items()
         }
-        return terms_by_task(self.losses, labels, y_pred, weights)
+        return terms_by_task(self.losses, labels, y_pred, weights, members)
 
     def weighted(self, terms: Mapping[str, LossTerms]) -> dict[str, Any]:
         """Each task's mean loss times its weight; the means are over all replicas."""

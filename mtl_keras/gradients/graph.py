@@ -17,6 +17,8 @@ class SharedGraph:
         inputs: the model's input tensors.
         outputs: dict from task to output tensor.
         variables: the model's trainable variables.
+        by_rows: whether each output belongs to several tasks, told apart by their rows. Then
+            they share everything: the trunk is the whole model, the forks are its outputs.
 
     Attributes:
         shared: variables that several tasks train, in the order of `variables`.
@@ -24,24 +26,30 @@ class SharedGraph:
         heads: the variables outside the trunk.
         forks: tensors that heads read and that a trainable variable of the trunk reaches.
         reads: by task, the positions in `forks` that it reads.
+        trunk_operations: the layers and operations of the trunk.
     """
 
-    def __init__(self, inputs: list, outputs: Mapping[str, Any], variables: Iterable):
+    def __init__(
+        self, inputs: list, outputs: Mapping[str, Any], variables: Iterable, by_rows: bool = False
+    ):
         self.outputs = dict(outputs)
         self._inputs = list(inputs)
         order, users = _ancestry(self.outputs, {id(x) for x in inputs})
         readers = _readers(order, users)
-        trunk = _trunk(order, users, readers)
+        least = 1 if by_rows else 2
+        trunk = _trunk(order, users, readers, least)
         self._trunk = [node for node in order if id(node) in trunk]
+        self.trunk_operations = [node.operation for node in self._trunk]
         self._heads = {
             task: [n for n in order if id(n) not in trunk and task in users[id(n)]]
             for task in self.outputs
         }
         inside = {id(v) for node in self._trunk for v in _variables(node)}
         variables = list(variables)
-        self.shared = [v for v in variables if len(readers.get(id(v), ())) > 1]
+        self.shared = [v for v in variables if len(readers.get(id(v), ())) >= least]
+        own = inside - {id(v) for v in self.shared}
         self.private = {
-            task: [v for v in variables if id(v) in inside and readers[id(v)] == {task}]
+            task: [v for v in variables if id(v) in own and task in readers[id(v)]]
             for task in self.outputs
         }
         self.heads = [v for v in variables if id(v) not in inside]
@@ -85,7 +93,7 @@ class SharedGraph:
 
 def _ancestry(outputs, inputs):
     # The nodes in an order in which they can run, and the tasks that depend on each.
-    order, users = [], {}
+    order, users = {}, {}
     for task, output in outputs.items():
         stack = [(output, False)]
         while stack:
@@ -95,13 +103,12 @@ def _ancestry(outputs, inputs):
             node = _node(tensor)
             tasks = users.setdefault(id(node), set())
             if expanded:
-                if node not in order:
-                    order.append(node)
+                order.setdefault(id(node), node)
             elif task not in tasks:
                 tasks.add(task)
                 stack.append((tensor, True))
                 stack.extend((x, False) for x in node.arguments.keras_tensors)
-    return order, users
+    return list(order.values()), users
 
 
 def _node(tensor):
@@ -117,11 +124,11 @@ def _readers(order, users):
     return readers
 
 
-def _trunk(order, users, readers):
+def _trunk(order, users, readers, least):
     trunk = set()
     for node in reversed(order):
-        shares = any(len(readers[id(v)]) > 1 for v in _variables(node))
-        if shares or len(users[id(node)]) > 1 or id(node) in trunk:
+        shares = any(len(readers[id(v)]) >= least for v in _variables(node))
+        if shares or len(users[id(node)]) >= least or id(node) in trunk:
             trunk.add(id(node))
             parents = [x for x in node.arguments.keras_tensors if x._keras_history.operation]
             trunk |= {id(_node(x)) for x in parents}
@@ -151,10 +158,11 @@ def _is_float(tensor):
 class CallContext(keras.layers.Layer):
     """Runs a function as if a model called it: layers inside know whether they train."""
 
-    def __init__(self):
+    def __init__(self, function: Callable):
         super().__init__(autocast=False, dtype="float32", name="call_context")
         self.supports_masking = True
+        self.function = function
 
-    def call(self, inputs, function: Callable, training: bool = True):
+    def call(self, inputs, training: bool = True):
         """The result of `function(inputs)`."""
-        return function(inputs)
+        return self.function(inputs)

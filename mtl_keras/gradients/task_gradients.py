@@ -1,5 +1,6 @@
 """The gradients of K tasks on one batch, from one pass through every head."""
 
+import contextlib
 import itertools
 import math
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.gradients.autodiff import dense, num_replicas, sum_over_replicas, vjp
+from mtl_keras.gradients.dense_layers import DenseLayers
 from mtl_keras.gradients.graph import CallContext, SharedGraph
+from mtl_keras.row_tasks import RowTasks
 
 
 class TaskGradients:
@@ -21,6 +24,9 @@ class TaskGradients:
         model: a compiled `MultiTaskModel`.
         graph: what its tasks share.
         x, y, sample_weight: the batch.
+        row_tasks: how to tell the tasks of an output apart by their rows, if it has several.
+            Then K is the number of outputs times theirs.
+        dense: layers of the trunk to probe, for `gramian`.
 
     Attributes:
         losses: the tasks' losses over all replicas, (K,).
@@ -28,56 +34,88 @@ class TaskGradients:
         y_pred: dict of outputs.
         forks: the tensors at which trunk and heads meet.
         scale: what mixed precision multiplied the gradients by.
+        num_rows: the size of the batch.
     """
 
-    def __init__(self, model: Any, graph: SharedGraph, x: Any, y: Any, sample_weight: Any):
-        self._model, self._graph = model, graph
+    def __init__(
+        self,
+        model: Any,
+        graph: SharedGraph,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        row_tasks: RowTasks | None = None,
+        dense: DenseLayers | None = None,
+    ):
+        self._model, self._graph, self.dense = model, graph, dense
+        x = model._standardize_inputs(x)
+        self.num_rows = ops.shape(x[0])[0]
+        self._probes = dense.probes(self.num_rows) if dense else []
+        self._members = row_tasks and row_tasks.members(x)
         self._batch = (y, sample_weight)
         self._state = model.variables + model.metrics_variables + model.optimizer.variables
         self.scale = model.optimizer.scale_loss(1.0)
-        CallContext()(model._standardize_inputs(x), function=self._run, training=True)
+        CallContext(self._run)(x, training=True)
 
     def _run(self, inputs):
         graph, model = self._graph, self._model
         self._trained = [*graph.shared, *itertools.chain(*graph.private.values())]
         model._clear_losses()
-        trunk = lambda _: self._run_trunk(inputs)  # noqa: E731
-        outputs, cut, self._pull_trunk = vjp(trunk, self._trained, [], self._state)
-        self.forks, added = outputs[: len(graph.forks)], outputs[len(graph.forks) :]
+        trunk = lambda probes: self._run_trunk(inputs, probes)  # noqa: E731
+        outputs, cut, self._pull_trunk = vjp(trunk, self._trained, self._probes, self._state)
+        *cut, self._probed_inputs = cut
+        self.forks = outputs[: len(outputs) - self._has_added]
         model._clear_losses()
-        copies = [self.forks[i] for task in graph.outputs for i in graph.reads[task]]
-        heads = lambda copies: self._run_heads(copies, *cut)  # noqa: E731
+        reads = {
+            task: [*indices, *(self._logits[i] for i in indices if i in self._logits)]
+            for task, indices in graph.reads.items()
+        }
+        copies = [self.forks[i] for indices in reads.values() for i in indices]
+        heads = lambda copies: self._run_heads(copies, reads, *cut)  # noqa: E731
         sources = graph.heads + self._trained[len(graph.shared) :]
         (total,), (self.y_pred, self.losses), pull = vjp(heads, sources, copies, self._state)
         found = pull([ops.ones_like(total) * self.scale])
         self._head_gradients = dict(zip(map(id, sources), found, strict=False))
-        self._cotangents = self._by_task(found[len(sources) :])
-        self._has_added = bool(added)
-        self.total = ops.stop_gradient(total + added[0] if added else total)
+        self._cotangents = self._by_task(found[len(sources) :], reads)
+        self.total = ops.stop_gradient(sum(outputs[len(self.forks) :], total))
 
-    def _run_trunk(self, inputs):
-        forks, passed = self._graph.run_trunk(inputs)
+    def _run_trunk(self, inputs, probes):
+        probing = self.dense.probed(probes) if probes else contextlib.nullcontext([])
+        with probing as probed_inputs:
+            forks, passed = self._graph.run_trunk(inputs)
         masks = [getattr(tensor, "_keras_mask", None) for tensor in [*forks, *passed]]
+        # Kept by Keras beside a sigmoid's output, for a loss that is exact where it saturates:
+        # of an output that is a fork itself, the logits are one too.
+        beside = [i for i, fork in enumerate(forks) if hasattr(fork, "_keras_logits")]
+        self._logits = {i: len(forks) + position for position, i in enumerate(beside)}
         added = self._added_losses(self._trained)
-        return [*forks, *added], (passed, masks)
+        self._has_added = bool(added)
+        logits = [forks[i]._keras_logits for i in beside]
+        return [*forks, *logits, *added], (passed, masks, probed_inputs)
 
-    def _run_heads(self, copies, passed, masks):
+    def _run_heads(self, copies, reads, passed, masks):
         graph, model = self._graph, self._model
         for tensor, mask in zip(passed, masks[len(graph.forks) :], strict=True):
             _set_mask(tensor, mask)
         y_pred, position = {}, 0
-        for task, reads in graph.reads.items():
-            own = copies[position : position + len(reads)]
-            position += len(reads)
-            for i, copy in zip(reads, own, strict=True):
+        for task, indices in reads.items():
+            own = dict(zip(indices, copies[position:], strict=False))
+            position += len(indices)
+            forks = [own[i] for i in graph.reads[task]]
+            for i, copy in zip(graph.reads[task], forks, strict=True):
                 _set_mask(copy, masks[i])
-            y_pred[task] = graph.run_head(task, own, passed)
+                if i in self._logits:
+                    copy._keras_logits = own[self._logits[i]]
+            y_pred[task] = graph.run_head(task, forks, passed)
         # Before replicas wait for each other: the next one clears what layers added.
         added = self._added_losses(graph.heads)
         y, sample_weight = self._batch
-        losses = model.update_task_losses(y, y_pred, sample_weight)
+        losses = model.update_task_losses(y, y_pred, sample_weight, self._members)
         reported = ops.stack(sum_over_replicas([ops.stop_gradient(x) for x in losses.values()]))
-        return [sum([*losses.values(), *added])], (y_pred, reported)
+        total = sum([*losses.values(), *added])
+        if self._members is not None:
+            reported, total = ops.reshape(reported, (-1,)), ops.sum(total)
+        return [total], (y_pred, reported)
 
     def _added_losses(self, variables):
         # Regularisers and losses that layers add are no tasks: nobody balances them.
@@ -90,15 +128,20 @@ class TaskGradients:
         ]
         return [sum(added) / num_replicas()] if added else []
 
-    def _by_task(self, cotangents):
+    def _by_task(self, cotangents, reads):
         # By task, one cotangent a fork; None where the head does not read it.
         found, position = {}, 0
-        for task, reads in self._graph.reads.items():
-            found[task] = [None] * len(self.forks)
-            for i in reads:
-                found[task][i] = cotangents[position]
-                position += 1
-        return found
+        for task, indices in reads.items():
+            own = dict(zip(indices, cotangents[position:], strict=False))
+            position += len(indices)
+            found[task] = [own.get(i) for i in range(len(self.forks))]
+        if self._members is None:
+            return found
+        return {
+            (task, group): [c if c is None else _of_rows(c, self._members[:, group]) for c in own]
+            for task, own in found.items()
+            for group in range(self._members.shape[1])
+        }
 
     def rows(self, half: int | None = None) -> list:
         """For each shared variable the tasks' gradients over all replicas, (K, size).
@@ -107,17 +150,22 @@ class TaskGradients:
             half: 0 or 1: only what the even or the odd rows of the batch contribute.
         """
         graph = self._graph
-        found = [self._pull(self._of_half(task, half), graph.shared) for task in graph.outputs]
+        found = [self._pull(_of_half(own, half), graph.shared) for own in self._cotangents.values()]
         blocks = [
             ops.stack([_flat(row[i], variable) for row in found])
             for i, variable in enumerate(graph.shared)
         ]
         return sum_over_replicas(blocks)
 
-    def _of_half(self, task, half):
-        if half is None:
-            return self._cotangents[task]
-        return [c if c is None else _masked(c, half) for c in self._cotangents[task]]
+    def gramian(self) -> Any:
+        """G of the shared variables, (K, K), without the tasks' gradients of dense layers."""
+        rest = [v for v in self._graph.shared if id(v) not in self.dense.covered]
+        found = [self._pull(own, rest, probes=True) for own in self._cotangents.values()]
+        blocks = [
+            ops.stack([_flat(row[i], variable) for row in found]) for i, variable in enumerate(rest)
+        ]
+        of_dense = self.dense.gramian(self._probed_inputs, [row[len(rest) :] for row in found])
+        return gramian_of(blocks, blocks) + of_dense
 
     def representations(self) -> list:
         """For each fork the tasks' gradients at it, (K, entries), on this replica."""
@@ -125,9 +173,9 @@ class TaskGradients:
             ops.stack(
                 [
                     ops.zeros_like(ops.reshape(fork, (-1,)))
-                    if self._cotangents[task][i] is None
-                    else ops.reshape(self._cotangents[task][i], (-1,))
-                    for task in self._graph.outputs
+                    if own[i] is None
+                    else ops.reshape(own[i], (-1,))
+                    for own in self._cotangents.values()
                 ]
             )
             for i, fork in enumerate(self.forks)
@@ -157,18 +205,18 @@ class TaskGradients:
         changes = push(sum_over_replicas(local))
         products = [
             sum(
-                ops.sum(_float32(self._cotangents[task][i]) * _float32(change))
+                ops.sum(_float32(own[i]) * _float32(change))
                 for i, change in zip(used, changes, strict=True)
-                if self._cotangents[task][i] is not None and change is not None
+                if own[i] is not None and change is not None
             )
-            for task in self._graph.outputs
+            for own in self._cotangents.values()
         ]
         return sum_over_replicas([ops.stack([ops.cast(p, "float32") for p in products])])[0]
 
     def _combined(self, weights):
         return [
-            _weighted_sum([self._cotangents[task][i] for task in self._graph.outputs], weights)
-            for i in range(len(self.forks))
+            _weighted_sum(cotangents, weights)
+            for cotangents in zip(*self._cotangents.values(), strict=True)
         ]
 
     def pulled(self, cotangents: list) -> list:
@@ -199,13 +247,24 @@ class TaskGradients:
             _add(found, self._trained, self._pull([*cotangents, one], self._trained))
         return [found.get(id(v)) for v in self._model.trainable_variables]
 
-    def _pull(self, cotangents, variables):
+    def _pull(self, cotangents, variables, probes=False):
         if self._has_added and len(cotangents) == len(self.forks):
             cotangents = [*cotangents, None]
         wanted = {id(v) for v in variables}
-        found = self._pull_trunk(cotangents, [id(v) in wanted for v in self._trained])
-        by_id = dict(zip(map(id, self._trained), found, strict=True))
-        return [by_id[id(v)] for v in variables]
+        wanted = [id(v) in wanted for v in self._trained] + [probes] * len(self._probes)
+        found = self._pull_trunk(cotangents, wanted)
+        by_id = dict(zip(map(id, self._trained), found, strict=False))
+        return [by_id[id(v)] for v in variables] + probes * found[len(self._trained) :]
+
+
+def gramian_of(first: list, second: list) -> Any:
+    """The products of the rows of two lists of blocks (K, size), (K, K), in float32."""
+    return sum(_product(a, b) for a, b in zip(first, second, strict=True))
+
+
+def _product(a, b):
+    # In float32: of half precision, as at the representation, squares underflow.
+    return _float32(a) @ ops.transpose(_float32(b))
 
 
 def _flat(gradient, variable):
@@ -215,10 +274,17 @@ def _flat(gradient, variable):
     return ops.reshape(dense(gradient), (size,))
 
 
-def _masked(cotangent, half):
-    rows = ops.shape(cotangent)[0]
-    shape = (rows,) + (1,) * (len(cotangent.shape) - 1)
-    return cotangent * ops.cast(ops.reshape(ops.arange(rows) % 2 == half, shape), cotangent.dtype)
+def _of_half(cotangents, half):
+    if half is None:
+        return cotangents
+    return [
+        c if c is None else _of_rows(c, ops.arange(ops.shape(c)[0]) % 2 == half) for c in cotangents
+    ]
+
+
+def _of_rows(cotangent, rows):
+    shape = (-1,) + (1,) * (len(cotangent.shape) - 1)
+    return cotangent * ops.cast(ops.reshape(rows, shape), cotangent.dtype)
 
 
 def _add(found, variables, gradients):

@@ -40,7 +40,9 @@ def context_width(context_shape: Sequence[int | None], num_tasks: int | None) ->
     return shape[1]
 
 
-def context_vector(context: Any, num_tasks: int | None, dtype: str) -> Any:
+def context_vector(
+    context: Any, num_tasks: int | None, dtype: str, argument: str = "context"
+) -> Any:
     """The context as (batch, width): vectors as they are, ids as one-hot rows.
 
     An id outside the range that could not be refused (in a compiled graph) gives NaN.
@@ -53,8 +55,8 @@ def context_vector(context: Any, num_tasks: int | None, dtype: str) -> Any:
         return ops.cast(context, dtype)
     kind = keras.backend.standardize_dtype(context.dtype)
     if not keras.backend.is_int_dtype(kind):
-        raise ValueError(f"`context` must be integers to be task ids. Received: dtype {kind}")
-    ids = checked_ids(ops.reshape(context, (-1,)), num_tasks, "context")
+        raise ValueError(f"`{argument}` must be integers to be task ids. Received: dtype {kind}")
+    ids = checked_ids(ops.reshape(context, (-1,)), num_tasks, argument)
     inside = ops.logical_and(ids >= 0, ids < num_tasks)
     one_hot = ops.one_hot(ids, num_tasks, dtype=dtype)
     return ops.where(ops.expand_dims(inside, -1), one_hot, float("nan"))
