@@ -1,14 +1,17 @@
 """What a step costs with a balancer, over the same network's plain step.
 
-    python benchmarks/balancing.py [--tasks 2 8 40] [--steps 30] [--peers]
+    python benchmarks/balancing.py [--tasks 2 8 40] [--steps 30] [--peers] [--memory]
 
-Trunk 499-512-256, heads 256-64-1, batch 1024; and a small ResNet at 32x32, three tasks, batch 64.
+Trunk 499-512-256, heads 256-64-1, batch 1024, and batch 64 (from 8 tasks), where the Gramian of
+dense layers is read without their gradients; a small ResNet at 32x32, three tasks, batch 64.
 All fits of a network take turns step by step in one process, so that whatever else the machine
 does meets all alike; the table gives the median step over the median plain step, and the
 quartiles of the ratios of neighbouring steps. `floor` is what the K gradients cost at the least:
 one pass forward, all heads back, K times the trunk back. `--peers` adds TorchJD's `mtl_backward`
-(`pip install torch torchjd`) over a plain PyTorch step, in a process of its own. The last table
-is each rule alone, compiled, for K x K Gramians. `KERAS_BACKEND=jax` measures JAX.
+(`pip install torch torchjd`) over a plain PyTorch step, in a process of its own. Then each
+rule alone, compiled, for K x K Gramians. `--memory` runs each way in a process of its own and gives
+what it adds to the plain step's peak memory, in copies of the shared gradient.
+`KERAS_BACKEND=jax` measures JAX.
 """
 
 import argparse
@@ -47,7 +50,7 @@ WAYS = {
     "plain": {},
     "uw": {"balancer": "uw"},
     "famo": {"balancer": "famo"},
-    "K gradients": {"balancer": Ones},
+    "K gradients": {"balancer": Ones, "by_rows": True},
     "upgrad": {"balancer": "upgrad"},
     "mgda": {"balancer": "mgda"},
     "pcgrad": {"balancer": "pcgrad"},
@@ -62,8 +65,12 @@ WAYS = {
 }
 
 
-def dense_network(count):
-    """Trunk 499-512-256, heads 256-64-1."""
+# Rows of a batch of the dense network, by what the tables call it.
+BATCHES = {"499-512-256": 1024, "499-512-256, batch 64": 64}
+
+
+def dense_network():
+    """Trunk 499-512-256."""
     x = keras.Input((499,))
     h = layers.Dense(256, "relu")(layers.Dense(512, "relu")(x))
     return x, h
@@ -88,22 +95,26 @@ def build(network, count, options):
         mtl.RegressionTask(f"task_{i}", metrics=(), score="loss", direction="min")
         for i in range(count)
     ]
-    x, h = small_resnet() if network == "resnet" else dense_network(count)
+    x, h = small_resnet() if network == "resnet" else dense_network()
     outputs = {task.name: task.build_head([64])(h) for task in tasks}
     model = mtl.MultiTaskModel(x, outputs, tasks=tasks)
     options = dict(options)
+    by_rows = options.pop("by_rows", False)
     if isinstance(options.get("balancer"), type):
         options["balancer"] = options["balancer"]()
     # XLA on a CPU compiles for long and gains little; JAX has no other way.
     jit = "auto" if keras.backend.backend() == "jax" else False
     model.compile(keras.optimizers.SGD(1e-3), jit_compile=jit, **options)
+    if by_rows:
+        # The floor that rules are held against, whatever the batch.
+        model._balanced_step._dense = None
     return model
 
 
 def batch(network, count):
     """One batch of noise."""
     rng = np.random.default_rng(0)
-    shape = (64, 32, 32, 3) if network == "resnet" else (1024, 499)
+    shape = (64, 32, 32, 3) if network == "resnet" else (BATCHES[network], 499)
     x = rng.normal(size=shape).astype("float32")
     rows = {f"task_{i}": rng.normal(size=(len(x), 1)).astype("float32") for i in range(count)}
     return x, rows
@@ -133,7 +144,7 @@ def floor_seconds(model, x, y, times):
     @tf.function
     def passes():
         found = TaskGradients(model, graph, *tensors, None)
-        rows = [found._pull(found._cotangents[task], graph.shared) for task in graph.outputs]
+        rows = [found._pull(own, graph.shared) for own in found._cotangents.values()]
         sums = [tf.reduce_sum(row[0]) for row in rows]
         return tf.add_n(sums) + found.total
 
@@ -218,6 +229,31 @@ def compiled(rule, count):
     )
 
 
+def peak_memory(network, count, way):
+    """MiB at the peak of a process that takes ten steps of one way."""
+    x, y = batch(network, count)
+    step = stepper(build(network, count, WAYS[way]), x, y)
+    for _ in range(10):
+        step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def memory_rows(count):
+    """Growth of the peak over the plain step's, in MiB and in copies of the shared gradient."""
+    network = "499-512-256"
+    shared = build(network, count, WAYS["K gradients"])._balanced_step.graph.shared
+    copy = sum(int(np.prod(v.shape)) for v in shared) * 4 / 2**20
+    peaks = {}
+    for way in track(WAYS, f"memory, K={count}"):
+        command = [sys.executable, __file__, "--peak", way, "--tasks", str(count)]
+        process = subprocess.run(command, capture_output=True, text=True)
+        if process.returncode:
+            sys.exit(f"{way} failed:\n{process.stderr[-2000:]}")
+        peaks[way] = float(process.stdout.splitlines()[-1])
+    growth = {way: peak - peaks["plain"] for way, peak in peaks.items()}
+    return [(way, peaks[way], mib, mib / copy) for way, mib in growth.items()]
+
+
 PEERS = textwrap.dedent(
     """
     import json, sys, time
@@ -290,15 +326,21 @@ def main():
     parser.add_argument("--tasks", type=int, nargs="*", default=[2, 8, 40])
     parser.add_argument("--steps", type=int, default=30, help="steps of each way")
     parser.add_argument("--no-resnet", action="store_true")
+    parser.add_argument("--memory", action="store_true", help="also measure peak memory")
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
     parser.add_argument("--peers", action="store_true", help="also measure TorchJD")
     options = parser.parse_args()
+    if options.peak:
+        print(peak_memory("499-512-256", options.tasks[0], options.peak))
+        return
     console = Console(width=110)
     table = Table("network", "way", "ms", "over plain (quartiles)")
     cases = [("499-512-256", count) for count in options.tasks]
+    cases += [("499-512-256, batch 64", count) for count in options.tasks if count >= 8]
     cases += [] if options.no_resnet else [("resnet", 3)]
     for network, count in cases:
         rows = measure(network, count, options.steps, list(WAYS))
-        if options.peers and network != "resnet":
+        if options.peers and network == "499-512-256":
             rows += peers(count, options.steps)
         for name, ms, ratio, low, high in rows:
             spread = "" if low is None else f" ({low:.2f} to {high:.2f})"
@@ -309,6 +351,13 @@ def main():
     for name in found[0]:
         alone.add_row(name, *(f"{times[name]:.2f}" for times in found))
     console.print(alone)
+    if options.memory:
+        memory = Table(
+            "way", f"K={options.tasks[-1]}: peak, MiB", "over plain", "copies of J's row"
+        )
+        for way, peak, mib, copies in memory_rows(options.tasks[-1]):
+            memory.add_row(way, f"{peak:.0f}", f"{mib:+.0f}", f"{copies:+.0f}")
+        console.print(memory)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     versions = f"Keras {keras.__version__}, {keras.backend.backend()}"
     machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()}"

@@ -202,6 +202,8 @@ class JacobianBalancer(Balancer):
     """A rule that needs the tasks' gradients themselves; states `aggregate`."""
 
     family = "jacobian"
+    # Whether its state has the size of the gradients, which then has to stay the same.
+    keeps_rows: ClassVar[bool] = False
 
     def direction(self, jacobian: Any, losses: Any = None) -> Any:
         """The update of the shared variables, (P,); NaN when a gradient is not finite.
@@ -228,7 +230,7 @@ class JacobianBalancer(Balancer):
 
     def build(self, num_tasks: int, dtype: str = "float32", size: int | None = None) -> None:
         """Makes the variables for `num_tasks` gradients of `size` entries; once."""
-        if self.built and size != self.size:
+        if self.keeps_rows and self.built and size != self.size:
             raise ValueError(
                 f"This {type(self).__name__} was built for gradients of {self.size} entries; "
                 f"use a new one. Received: {size}"

@@ -43,6 +43,8 @@ class DBMTL(JacobianBalancer):
 
     needs = ("losses",)
 
+    keeps_rows = True
+
     def __init__(self, beta: float = 0.9):
         super().__init__()
         self.beta = checked_rate(beta, "beta")

@@ -47,6 +47,8 @@ class ExcessMTL(JacobianBalancer):
     [1.0, 0.5]
     """
 
+    keeps_rows = True
+
     def __init__(self, step: float = 0.01):
         super().__init__()
         self.step = checked_positive(step, "step")

@@ -57,7 +57,7 @@ class GradDrop(JacobianBalancer):
         size = ops.sum(ops.abs(jacobian), axis=0)
         total = ops.sum(jacobian, axis=0)
         purity = (1 + total / ops.where(size > 0, size, ops.ones_like(size))) / 2
-        drawn = keras.random.uniform(purity.shape, dtype="float32", seed=self.draws)
+        drawn = keras.random.uniform(ops.shape(purity), dtype="float32", seed=self.draws)
         drawn = ops.cast(drawn, purity.dtype)
         stays = ops.where(jacobian > 0, purity > drawn, purity < drawn)
         leak = ops.reshape(ops.cast(ops.convert_to_tensor(self.leak), jacobian.dtype), (-1, 1))

@@ -44,6 +44,8 @@ class MoCo(JacobianBalancer):
     [0.85, 0.575]
     """
 
+    keeps_rows = True
+
     def __init__(self, beta: float = 0.1, gamma: float = 0.1, rho: float = 0.1):
         super().__init__()
         self.beta = checked_between(checked_positive(beta, "beta"), "beta", 0, 1)

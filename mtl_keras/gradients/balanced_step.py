@@ -102,10 +102,15 @@ class BalancedStep:
             )
 
     def _build(self, num_tasks):
-        if not isinstance(self.balancer, JacobianBalancer):
-            self.balancer.build(num_tasks)
-        elif self.scope == "shared":
+        if getattr(self.balancer, "keeps_rows", False):
+            if self.scope == "representation":
+                raise ValueError(
+                    "`scope='representation'` needs a rule that keeps nothing of the gradients' "
+                    f"size, which is the batch's there. Received: balancer={self.balancer}"
+                )
             self.balancer.build(num_tasks, size=sum(map(_size, self.graph.shared)))
+        else:
+            self.balancer.build(num_tasks)
         gramian = isinstance(self.balancer, GramianBalancer) and self.balancer.samples == 1
         if gramian and self.scope == "shared" and self.arguments["gramian"] == "exact":
             # Now, not with the first step: on JAX variables have no values there.

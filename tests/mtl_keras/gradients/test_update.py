@@ -140,3 +140,15 @@ def test_frozen_trunks_train_their_heads():
         return model
 
     assert_trained_alike(train(case), train(case, balancer=Ones()))
+
+
+def test_a_rule_that_draws_takes_batches_of_any_size_at_the_representation():
+    model = fresh("dense", balancer="graddrop", scope="representation")
+    x, y = data(model, rows=12)
+    model.fit(x, y, batch_size=8, verbose=0)
+    assert model.balancer_state.variables
+
+
+def test_a_rule_that_keeps_gradients_has_no_place_at_the_representation():
+    with pytest.raises(ValueError, match=r"keeps nothing .* Received: balancer=DBMTL"):
+        fresh("dense", balancer="db_mtl", scope="representation")
