@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from mtl_keras.gradients.graph import CallContext, SharedGraph
+from mtl_keras.gradients.graph import CallContext, SharedGraph, is_functional
 
 # Of a batch whose size is not known: a size that no other axis is likely to have.
 SOME_ROWS = 8191
@@ -158,16 +158,11 @@ def _search(operation, found, others):
     """Files the dense layers inside; every other variable is one of the `others`."""
     if _is_plain(operation):
         found[id(operation)] = operation
-    elif isinstance(operation, keras.Sequential) or _is_functional(operation):
+    elif isinstance(operation, keras.Sequential) or is_functional(operation):
         for layer in operation.layers:
             _search(layer, found, others)
     else:
         others |= {id(v) for v in getattr(operation, "trainable_variables", [])}
-
-
-def _is_functional(operation):
-    # A subclass may compute anything in its `call`.
-    return isinstance(operation, keras.Model) and type(operation).__name__ == "Functional"
 
 
 def _is_plain(operation):

@@ -1,5 +1,6 @@
 """What the tasks of a model share, read from its Functional graph."""
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -9,7 +10,8 @@ import keras
 class SharedGraph:
     """A model cut in two: the trunk that several tasks read, and one head a task.
 
-    A variable is shared when two or more outputs depend on it. The trunk is every node that two
+    A variable is shared when two or more outputs depend on it; a layer with several outputs may
+    say in `output_variables()` which of them depend on what. The trunk is every node that two
     tasks depend on or that uses a shared variable, and what those nodes depend on; the rest of
     the nodes are the heads. A fork is a tensor of the trunk that a head reads.
 
@@ -34,8 +36,8 @@ class SharedGraph:
     ):
         self.outputs = dict(outputs)
         self._inputs = list(inputs)
-        order, users = _ancestry(self.outputs, {id(x) for x in inputs})
-        readers = _readers(order, users)
+        order, users, tensor_users = _ancestry(self.outputs, {id(x) for x in inputs})
+        readers = _readers(order, tensor_users)
         least = 1 if by_rows else 2
         trunk = _trunk(order, users, readers, least)
         self._trunk = [node for node in order if id(node) in trunk]
@@ -49,7 +51,7 @@ class SharedGraph:
         self.shared = [v for v in variables if len(readers.get(id(v), ())) >= least]
         own = inside - {id(v) for v in self.shared}
         self.private = {
-            task: [v for v in variables if id(v) in own and task in readers[id(v)]]
+            task: [v for v in variables if id(v) in own and task in readers.get(id(v), ())]
             for task in self.outputs
         }
         self.heads = [v for v in variables if id(v) not in inside]
@@ -92,14 +94,16 @@ class SharedGraph:
 
 
 def _ancestry(outputs, inputs):
-    # The nodes in an order in which they can run, and the tasks that depend on each.
-    order, users = {}, {}
+    # The nodes in an order in which they can run, and the tasks that depend on each, and on
+    # each tensor.
+    order, users, tensor_users = {}, {}, {}
     for task, output in outputs.items():
         stack = [(output, False)]
         while stack:
             tensor, expanded = stack.pop()
             if id(tensor) in inputs:
                 continue
+            tensor_users.setdefault(id(tensor), set()).add(task)
             node = _node(tensor)
             tasks = users.setdefault(id(node), set())
             if expanded:
@@ -108,7 +112,7 @@ def _ancestry(outputs, inputs):
                 tasks.add(task)
                 stack.append((tensor, True))
                 stack.extend((x, False) for x in node.arguments.keras_tensors)
-    return list(order.values()), users
+    return list(order.values()), users, tensor_users
 
 
 def _node(tensor):
@@ -116,18 +120,38 @@ def _node(tensor):
     return history.operation._inbound_nodes[history.node_index]
 
 
-def _readers(order, users):
+def _readers(order, tensor_users):
     readers = {}
     for node in order:
-        for variable in _variables(node):
-            readers.setdefault(id(variable), set()).update(users[id(node)])
+        for output, variables in zip(node.outputs, _by_output(node.operation), strict=False):
+            for variable in variables:
+                readers.setdefault(id(variable), set()).update(tensor_users.get(id(output), ()))
     return readers
+
+
+def _by_output(operation):
+    """For each output of a layer or operation, the trainable variables that it depends on."""
+    if hasattr(operation, "output_variables"):
+        return operation.output_variables()
+    if not is_functional(operation):
+        return itertools.repeat(getattr(operation, "trainable_variables", []))
+    outputs = dict(enumerate(operation.outputs))
+    order, _, users = _ancestry(outputs, {id(x) for x in operation.inputs})
+    readers = _readers(order, users)
+    return [
+        [v for v in operation.trainable_variables if i in readers.get(id(v), ())] for i in outputs
+    ]
+
+
+def is_functional(operation: Any) -> bool:
+    """Whether it is a Functional model, of which the graph says all: no subclass."""
+    return isinstance(operation, keras.Model) and type(operation).__name__ == "Functional"
 
 
 def _trunk(order, users, readers, least):
     trunk = set()
     for node in reversed(order):
-        shares = any(len(readers[id(v)]) >= least for v in _variables(node))
+        shares = any(len(readers.get(id(v), ())) >= least for v in _variables(node))
         if shares or len(users[id(node)]) >= least or id(node) in trunk:
             trunk.add(id(node))
             parents = [x for x in node.arguments.keras_tensors if x._keras_history.operation]

@@ -132,6 +132,16 @@ class CustomizedGateControl(keras.layers.Layer):
             self.health.update_state(gates, every)
         return tuple(mix([gate], bank)[0] for gate, bank in zip(gates, banks, strict=True))
 
+    def output_variables(self) -> list[list]:
+        """For each output, the trainable variables that it depends on."""
+        banks = [bank.trainable_variables for bank in self.task_banks]
+        read = [*banks, [v for bank in banks for v in bank]] if self.shared_output else banks
+        common = self.shared_bank.trainable_variables
+        return [
+            [*own, *common, *gate.trainable_variables]
+            for own, gate in zip(read, self.gates, strict=True)
+        ]
+
     def compute_output_shape(self, features_shape: tuple) -> tuple:
         """One shape an output."""
         *tasks, shared = self._inputs(features_shape)

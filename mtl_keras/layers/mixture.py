@@ -63,6 +63,11 @@ class Mixture(keras.layers.Layer):
             self.health.update_state(gates, outputs)
         return mix(gates, outputs)
 
+    def output_variables(self) -> list[list]:
+        """For each output, the trainable variables that it depends on: its gate is its own."""
+        shared = self.experts.trainable_variables
+        return [[*shared, *gate.trainable_variables] for gate in self.gates]
+
     def mixture_shape(self, features_shape: tuple) -> tuple:
         """The shape of one mixture."""
         shape = self.experts.compute_output_shape(features_shape)

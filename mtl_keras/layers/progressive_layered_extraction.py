@@ -99,6 +99,17 @@ class ProgressiveLayeredExtraction(keras.layers.Layer):
             features = extraction(features, training=training)
         return features
 
+    def output_variables(self) -> list[list]:
+        """For each output, the trainable variables that it depends on."""
+        found = [[] for _ in range(self.num_tasks + 1)]
+        for extraction in self.extractions:
+            *tasks, shared = found
+            own = extraction.output_variables()
+            # A task's mixture reads the task's stream and the shared one, the shared one all.
+            found = [[*below, *shared, *here] for below, here in zip(tasks, own, strict=False)]
+            found.append([v for read in (*tasks, shared, *own[self.num_tasks :]) for v in read])
+        return found[:-1]
+
     def compute_output_shape(self, features_shape: tuple) -> tuple:
         """One shape a task."""
         for extraction in self.extractions:

@@ -103,6 +103,13 @@ def experts():
     return multi_task(x, dict(zip("ab", towers, strict=True)))
 
 
+def gated():
+    # Gates of their own within one layer.
+    x = keras.Input((4,))
+    towers = mtl.layers.MultiGateMixtureOfExperts(2, mtl.layers.Experts(3, (5,)))(x)
+    return multi_task(x, dict(zip("ab", towers, strict=True)))
+
+
 def regularised():
     x = keras.Input((4,))
     h = layers.Dense(5, "tanh", kernel_regularizer="l2")(x)
@@ -134,6 +141,7 @@ CASES = {
         partly_shared,
         conditioned,
         experts,
+        gated,
         regularised,
         nested_outputs,
     )

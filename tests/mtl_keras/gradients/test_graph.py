@@ -91,3 +91,47 @@ def test_experts_and_their_gates_are_one_layer():
     graph = graph_of(x, {"a": dense("head_a", towers[0]), "b": dense("head_b", towers[1])})
     assert names(graph.shared) == {"experts"}
     assert graph.reads == {"a": [0], "b": [1]}
+
+
+def test_gates_of_a_mixture_belong_to_their_tasks():
+    x = keras.Input((4,))
+    mixture = mtl.layers.MultiGateMixtureOfExperts(2, mtl.layers.Experts(3, (5,)), name="mixture")
+    a, b = mixture(x)
+    graph = graph_of(x, {"a": dense("head_a", a), "b": dense("head_b", b)})
+    assert {id(v) for v in graph.shared} == {id(v) for v in mixture.experts.trainable_variables}
+    assert [{id(v) for v in graph.private[task]} for task in "ab"] == [
+        {id(v) for v in gate.trainable_variables} for gate in mixture.gates
+    ]
+
+
+def test_the_last_extraction_has_experts_of_its_own_for_each_task():
+    x = keras.Input((4,))
+    bank = mtl.layers.Experts(2, (5,))
+    extraction = mtl.layers.ProgressiveLayeredExtraction(2, bank, bank, levels=2)
+    a, b = extraction(x)
+    graph = graph_of(x, {"a": dense("head_a", a), "b": dense("head_b", b)})
+    first, last = extraction.extractions
+    own = [
+        # The first level's experts reach everything through the shared stream; its gates do not.
+        [v for part in parts for v in part.trainable_variables]
+        for parts in zip(first.gates, last.task_banks, last.gates, strict=False)
+    ]
+    for task, variables in zip("ab", own, strict=True):
+        assert {id(v) for v in graph.private[task]} == {id(v) for v in variables}
+    private = {id(v) for variables in own for v in variables}
+    every = {id(v) for v in extraction.trainable_variables}
+    assert {id(v) for v in graph.shared} == every - private
+
+
+def test_a_model_within_the_model_is_read_too():
+    y = keras.Input((4,))
+    h = dense("inner", y)
+    towers = keras.Model(y, [dense("tower_a", h), dense("tower_b", h)], name="towers")
+    x = keras.Input((4,))
+    a, b = towers(x)
+    graph = graph_of(x, {"a": dense("head_a", a), "b": dense("head_b", b)})
+    find = towers.get_layer
+    assert {id(v) for v in graph.shared} == {id(v) for v in find("inner").trainable_variables}
+    for task in "ab":
+        expected = {id(v) for v in find(f"tower_{task}").trainable_variables}
+        assert {id(v) for v in graph.private[task]} == expected
