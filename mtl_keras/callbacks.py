@@ -28,7 +28,8 @@ class AutoLambdaUpdates(keras.callbacks.Callback):
     batches pass in training mode. An update costs about as much as three or four plain steps.
 
     Losses are multiplied by the model's loss weights, also among the primary tasks. Running
-    means, metrics and random draws of the model are after an update what they were before.
+    means, metrics and random draws of the model are after an update what they were before; only
+    draws without a seed on PyTorch come from one generator for all.
 
     Args:
         train: the training data: arrays `(x, y)` or `(x, y, sample_weight)`, or a stream of
