@@ -8,6 +8,10 @@ from keras import ops
 
 from mtl_keras.gradients.autodiff import dense, vjp
 
+# Of the scale that mixed precision found for the sum of losses times task weights, about 0.1:
+# losses that are not so weighted overflow at it. A power of two, which rounds nothing.
+_UNWEIGHTED = 1 / 64
+
 
 class MetaGradient:
     """dV(theta') / dlambda, (K,), of a compiled model; nothing of the model changes.
@@ -59,12 +63,17 @@ class MetaGradient:
         own = [ops.ones_like(loss) * ops.cast(scale, loss.dtype) for loss in outputs[1:]]
         combine = lambda given: (_filled(pull([*given, *own]), start), None)  # noqa: E731
         gradients, _, push = vjp(combine, [], [_like(weights * scale, outputs[0])], [])
-
         moved = [v - _like(rate / scale, v) * g for v, g in zip(start, gradients, strict=True)]
-        outputs, _, pull = vjp(lambda theta: self._losses(values, theta, validation), [], moved, [])
+
+        found = self._validation_gradient(values, moved, validation, scale * _UNWEIGHTED)
+        (products,) = _filled(push(found), [weights])
+        return -rate / (scale * _UNWEIGHTED) * ops.cast(products, "float32")
+
+    def _validation_gradient(self, values, theta, batch, scale):
+        """grad V at theta, times `scale`."""
+        outputs, _, pull = vjp(lambda theta: self._losses(values, theta, batch), [], theta, [])
         primary = _like(ops.convert_to_tensor(self._primary, "float32") * scale, outputs[0])
-        products = push(_filled(pull([primary, *(None for _ in outputs[1:])]), moved))
-        return -rate / scale * ops.cast(_filled(products, [weights])[0], "float32")
+        return _filled(pull([primary, *(None for _ in outputs[1:])]), theta)
 
     def _losses(self, values, theta, batch):
         """The tasks' losses (K,), and the model's own if any, at theta."""

@@ -169,6 +169,19 @@ def test_weights_follow_a_change_of_the_learning_rate():
     assert found == [2.0, 1.0]
 
 
+@pytest.mark.skipif(BACKEND == "jax", reason="half precision is slow to compile there")
+def test_half_precision_does_not_overflow():
+    """The loss scale is found for losses that are weighted; the validation losses are not."""
+    data = rows(64, 0)
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = network()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    fit(model, data, AutoLambdaUpdates(data, data))
+    assert steps(model) == [4.0] * 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
