@@ -28,7 +28,7 @@ def rows(count, seed, labelled=1.0):
 def network(rate=0.01, layers=(), **options):
     """A linear unit that all tasks read."""
     keras.utils.set_random_seed(0)
-    x = h = keras.Input((4,))
+    x = h = keras.Input((4,), name="x")
     for layer in (keras.layers.Dense(1, name="trunk"), *layers):
         h = layer(h)
     tasks = [mtl.RegressionTask(name) for name in TASKS]
@@ -223,6 +223,13 @@ def test_refuses_another_balancer():
     data, model = rows(16, 0), network()
     model.compile("sgd", balancer="sum")
     with pytest.raises(ValueError, match=r"balancer='auto_lambda'. .*: balancer=Sum\(\)"):
+        fit(model, data, AutoLambdaUpdates(data, data))
+
+
+def test_refuses_tasks_that_are_rows():
+    data, model = rows(16, 0), network()
+    model.compile("sgd", balancer="auto_lambda", row_tasks={"x": 4})
+    with pytest.raises(ValueError, match=r"not rows. Received: 12 tasks of 3 outputs"):
         fit(model, data, AutoLambdaUpdates(data, data))
 
 
