@@ -1,5 +1,6 @@
 """Batches of one static structure: tasks that lack labels or sample weights are filled in."""
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -216,3 +217,72 @@ def is_stream(x: Any) -> bool:
 
 def _iterable(x):
     return isinstance(x, Iterable) or hasattr(x, "element_spec")
+
+
+def endless_batches(
+    data: Any,
+    tasks: Sequence[Task],
+    outputs: Mapping[str, Any],
+    batch_size: int,
+    seed: int | None = None,
+) -> Iterator[tuple]:
+    """Batches of one structure without an end: the data again and again.
+
+    Args:
+        data: arrays `(x, y)` or `(x, y, sample_weight)`, in a new order each time; rows that
+            fill no batch wait for another order. Or a stream of batches, in its own order.
+        tasks: the tasks of the model.
+        outputs: its outputs by task.
+        batch_size: rows a batch of arrays.
+        seed: of the orders of arrays.
+
+    Raises:
+        ValueError: for data of another kind, without rows, or of unequal lengths, and for
+            labels that do not fit the tasks; all but the first with the first batch.
+    """
+    if isinstance(data, (tuple, list)) and 2 <= len(data) <= 3:
+        batches = _batches_of_arrays(data, tasks, outputs, batch_size, seed)
+    elif is_stream(data):
+        batches = _batches_of_stream(data)
+    else:
+        raise ValueError(
+            "Data must be arrays (x, y) or (x, y, sample_weight), or a stream of batches, such as "
+            f"a tf.data.Dataset or a PyDataset. Received: {type(data).__name__}"
+        )
+    return (complete_batch(batch, tasks, outputs) for batch in batches)
+
+
+def _batches_of_arrays(data, tasks, outputs, batch_size, seed):
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(tuple(data))
+    labels, weights = complete_arrays(y, sample_weight, tasks, outputs)
+    arrays = (x, labels) if weights is None else (x, labels, weights)
+    arrays = keras.tree.map_structure(np.asarray, arrays)
+    lengths = sorted({len(array) for array in keras.tree.flatten(arrays)})
+    if len(lengths) > 1:
+        raise ValueError(f"Arrays must be of one length. Received: lengths {lengths}")
+    rows, draws = lengths[0], np.random.default_rng(seed)
+    size = min(batch_size, rows)
+    while True:
+        order = draws.permutation(rows)
+        for start in range(0, rows - size + 1, size):
+            chosen = order[start : start + size]
+            yield keras.tree.map_structure(lambda array, chosen=chosen: array[chosen], arrays)
+
+
+def _batches_of_stream(data):
+    while True:
+        batch = None
+        for batch in _one_pass(data):
+            yield batch
+        if batch is None:
+            raise ValueError(EMPTY)
+
+
+def _one_pass(data):
+    if not isinstance(data, keras.utils.PyDataset):
+        yield from data
+        return
+    data.on_epoch_begin()
+    for index in itertools.count() if data.num_batches is None else range(data.num_batches):
+        yield data[index]
+    data.on_epoch_end()

@@ -28,6 +28,9 @@ SLOW_ON_JAX = (
     "_are_the_sum[masked_heads]",
     "_are_the_sum[several_inputs]",
     "_are_the_sum[nested_outputs]",
+    "_of_training_steps[embedding]",
+    "_of_training_steps[recurrent]",
+    "_of_training_steps[partly_shared]",
 )
 
 

@@ -4,6 +4,7 @@ Three protocols (`base.py`), one rule a file. `get` and `available` find rules b
 """
 
 from mtl_keras.balancing.aligned_mtl import AlignedMTL
+from mtl_keras.balancing.auto_lambda import AutoLambda
 from mtl_keras.balancing.base import Balancer, GramianBalancer, JacobianBalancer, LossBalancer
 from mtl_keras.balancing.cagrad import CAGrad
 from mtl_keras.balancing.con_fig import ConFIG
@@ -57,6 +58,7 @@ __all__ = [
     "MGDA",
     "PCD",
     "AlignedMTL",
+    "AutoLambda",
     "Balancer",
     "BalancerInfo",
     "CAGrad",

@@ -1,10 +1,10 @@
 """FAMO: all losses fall at the same rate, from losses alone."""
 
-import math
 from typing import Any
 
 from keras import ops
 
+from mtl_keras.balancing.adam import Adam
 from mtl_keras.balancing.base import LossBalancer
 from mtl_keras.balancing.checks import (
     checked_length,
@@ -14,9 +14,6 @@ from mtl_keras.balancing.checks import (
 )
 from mtl_keras.balancing.present import above, softmax
 from mtl_keras.balancing.registry import rule
-
-# Adam's constants, as the official code leaves them.
-_FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-8
 
 
 @rule("famo", source="Liu et al., 2023, FAMO: Fast Adaptive Multitask Optimization")
@@ -64,8 +61,9 @@ class FAMO(LossBalancer):
     def make_state(self, num_tasks: int, dtype: str) -> None:
         """xi, Adam's moments and steps, and the last logarithms of those seen, all (K,)."""
         checked_length(self.lower_bounds, "lower_bounds", num_tasks)
-        for name in ("logits", "first", "second", "steps", "last", "seen"):
+        for name in ("logits", "last", "seen"):
             setattr(self, name, self.add_variable(name, (num_tasks,), dtype=dtype))
+        self.adam = Adam(self, num_tasks, dtype)
 
     def weigh(self, losses: Any, present: Any) -> Any:
         """z / D over its sum, after xi has learned what the last step did."""
@@ -82,19 +80,8 @@ class FAMO(LossBalancer):
         moving = ops.logical_and(present, ops.convert_to_tensor(self.seen) > 0)
         delta, z = ops.where(moving, last - logs, ops.zeros_like(logs)), softmax(xi, moving)
         gradient = z * (delta - ops.sum(z * delta)) + self.gamma * xi
-        steps = ops.convert_to_tensor(self.steps) + ops.cast(moving, self.steps.dtype)
-        first = _FIRST * ops.convert_to_tensor(self.first) + (1 - _FIRST) * gradient
-        second = _SECOND * ops.convert_to_tensor(self.second) + (1 - _SECOND) * gradient**2
-        # Before a task's first step nothing of this is kept.
-        count = ops.where(steps > 0, steps, ops.ones_like(steps))
-        mean = first / -ops.expm1(count * math.log(_FIRST))
-        square = second / -ops.expm1(count * math.log(_SECOND))
-        moved = xi - self.learning_rate * mean / (ops.sqrt(square) + _EPSILON)
-        xi = ops.where(moving, moved, xi)
+        xi = xi - self.learning_rate * self.adam.step(gradient, moving)
         self.logits.assign(xi)
-        self.first.assign(ops.where(moving, first, self.first.value))
-        self.second.assign(ops.where(moving, second, self.second.value))
-        self.steps.assign(steps)
         self.last.assign(ops.where(present, logs, last))
         self.seen.assign(ops.where(present, ops.ones_like(logs), self.seen.value))
         return xi

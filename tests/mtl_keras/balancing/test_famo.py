@@ -62,7 +62,7 @@ def test_task_that_falls_slowly_gains():
 def test_task_that_returns_goes_on_from_its_own_state():
     rule = FAMO()
     _run(rule, np.array([[1.0, 1.0, 1.0], [1.0, 0.0, 0.5]]))
-    steps = ops.convert_to_numpy(rule.steps)
+    steps = ops.convert_to_numpy(rule.adam.steps)
     assert steps.tolist() == [1.0, 0.0, 1.0]
     xi = ops.convert_to_numpy(rule.logits)
     assert xi[1] == 0.0
