@@ -5,10 +5,10 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import checked_choice, checked_length, checked_weights
 from mtl_keras.balancing.present import shares
 from mtl_keras.balancing.registry import rule
 from mtl_keras.balancing.solvers import epsilon, spectrum, unit_rows
+from mtl_keras.checks import checked_choice, checked_length, checked_weights
 
 SCALES = ("min", "median", "rmse")
 

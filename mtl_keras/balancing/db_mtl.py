@@ -6,8 +6,8 @@ from keras import ops
 
 from mtl_keras.balancing import rows
 from mtl_keras.balancing.base import JacobianBalancer
-from mtl_keras.balancing.checks import checked_rate
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_rate
 
 # What the official code adds to a loss before its logarithm.
 FLOOR = 1e-8

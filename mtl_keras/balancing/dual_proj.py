@@ -3,10 +3,10 @@
 from typing import Any
 
 from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import checked_length, checked_weights
 from mtl_keras.balancing.present import shares
 from mtl_keras.balancing.registry import rule
 from mtl_keras.balancing.solvers import definite, nonnegative_minimum, unit_rows
+from mtl_keras.checks import checked_length, checked_weights
 
 
 @rule("dualproj", source="Lopez-Paz and Ranzato, 2017, Gradient Episodic Memory, arXiv 1706.08840")

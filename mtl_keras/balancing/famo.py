@@ -6,14 +6,14 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.balancing.base import LossBalancer
-from mtl_keras.balancing.checks import (
+from mtl_keras.balancing.present import above, softmax
+from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import (
     checked_length,
     checked_nonnegative,
     checked_numbers,
     checked_positive,
 )
-from mtl_keras.balancing.present import above, softmax
-from mtl_keras.balancing.registry import rule
 
 # Adam's constants, as the official code leaves them.
 _FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-8

@@ -6,8 +6,8 @@ from keras import ops
 
 from mtl_keras.balancing import orders, solvers
 from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import checked_between, checked_count
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_between, checked_count
 
 # A target nearer to 1 would take more than 700 times the other gradient to reach.
 LARGEST = 1 - 1e-6

@@ -6,8 +6,8 @@ from keras import ops
 
 from mtl_keras.balancing import orders, solvers
 from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import checked_count
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_count
 
 
 @rule("pcgrad", source="Yu et al., 2020, Gradient Surgery for Multi-Task Learning")
