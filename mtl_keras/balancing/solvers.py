@@ -132,7 +132,7 @@ def _likely_free(matrix, linear):
 
     def steps(solution, ahead, moving):
         start = solution
-        for _ in range(8):
+        for _ in range(16):
             before, solution = solution, ops.relu(ahead @ descent - shift)
             ahead = solution + 0.7 * (solution - before)
         return solution, ahead, ops.any((solution > 0) ^ (start > 0), axis=1)
@@ -142,7 +142,7 @@ def _likely_free(matrix, linear):
         lambda solution, ahead, moving: ops.mean(ops.cast(moving, "float32")) > 1 / 8,
         steps,
         (start, start, linear[:, 0] < float("inf")),
-        maximum_iterations=12,
+        maximum_iterations=6,
     )
     return solution > 0
 
