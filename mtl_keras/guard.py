@@ -43,7 +43,7 @@ class TrainingGuard(keras.callbacks.Callback):
         # TensorFlow's relu turns NaN into 0: the loss can stay finite while weights do not.
         for variable in self.model.trainable_variables:
             # NaN and infinity survive a sum.
-            if not math.isfinite(float(ops.sum(variable))):
+            if not math.isfinite(ops.convert_to_numpy(ops.sum(variable))):
                 raise ValueError(
                     f"Weights must be finite. Received: NaN or infinity in '{variable.path}' "
                     f"after epoch {epoch + 1}. Look for NaN in the inputs."

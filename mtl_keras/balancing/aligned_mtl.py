@@ -4,17 +4,17 @@ from typing import Any
 
 from keras import ops
 
-from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import checked_choice, checked_length, checked_weights
+from mtl_keras.balancing.preferring import PreferringBalancer
 from mtl_keras.balancing.present import shares
 from mtl_keras.balancing.registry import rule
 from mtl_keras.balancing.solvers import epsilon, spectrum, unit_rows
+from mtl_keras.checks import checked_choice
 
 SCALES = ("min", "median", "rmse")
 
 
 @rule("aligned_mtl", source="Senushkin et al., 2023, Independent Component Alignment, 2305.19000")
-class AlignedMTL(GramianBalancer):
+class AlignedMTL(PreferringBalancer):
     """update = J^T V S^(-1) V^T p s with G = V S^2 V^T: the aligned gradients, weighed by p.
 
     Alignment is the closest set of gradients to J whose singular values are all equal, to s:
@@ -44,13 +44,8 @@ class AlignedMTL(GramianBalancer):
     """
 
     def __init__(self, scale: str = "min", preference: list[float] | None = None):
-        super().__init__()
+        super().__init__(preference)
         self.scale = checked_choice(scale, "scale", SCALES)
-        self.preference = checked_weights(preference, "preference")
-
-    def make_state(self, num_tasks: int, dtype: str) -> None:
-        """Checks the length of `preference`."""
-        checked_length(self.preference, "preference", num_tasks)
 
     def solve(self, gramian: Any, present: Any, losses: Any) -> Any:
         """Eigenvalues of the Gramian are squares of singular values."""
@@ -73,7 +68,7 @@ class AlignedMTL(GramianBalancer):
 
     def get_config(self) -> dict:
         """Constructor arguments."""
-        return {"scale": self.scale, "preference": self.preference}
+        return {"scale": self.scale, **super().get_config()}
 
     def _components(self, gramian, present):
         # Rounding of the Gramian is taken out of the cosines, where no length hides it.

@@ -5,10 +5,10 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import checked_choice, checked_nonnegative
 from mtl_keras.balancing.present import shares
 from mtl_keras.balancing.registry import rule
 from mtl_keras.balancing.solvers import best_worst, definite, unit_rows
+from mtl_keras.checks import checked_choice, checked_nonnegative
 
 RESCALES = {"none": lambda c: 1.0, "linear": lambda c: 1 + c, "square": lambda c: 1 + c**2}
 

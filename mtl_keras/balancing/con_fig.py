@@ -4,15 +4,14 @@ from typing import Any
 
 from keras import ops
 
-from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import checked_length, checked_weights
+from mtl_keras.balancing.preferring import PreferringBalancer
 from mtl_keras.balancing.present import shares
 from mtl_keras.balancing.registry import rule
 from mtl_keras.balancing.solvers import spectrum, unit_rows
 
 
 @rule("config", source="Liu, Chu and Thuerey, 2024, ConFIG, arXiv 2408.11104")
-class ConFIG(GramianBalancer):
+class ConFIG(PreferringBalancer):
     """update = (sum_k g_k.v) v, v the unit vector along pinv(U) p; U holds the unit gradients.
 
     v has the same angle to all gradients, or cosines in the ratios of the preference p; its
@@ -36,14 +35,6 @@ class ConFIG(GramianBalancer):
     [1.226, 0.844]
     """
 
-    def __init__(self, preference: list[float] | None = None):
-        super().__init__()
-        self.preference = checked_weights(preference, "preference")
-
-    def make_state(self, num_tasks: int, dtype: str) -> None:
-        """Checks the length of `preference`."""
-        checked_length(self.preference, "preference", num_tasks)
-
     def solve(self, gramian: Any, present: Any, losses: Any) -> Any:
         """pinv(U) p = U^T pinv(U U^T) p."""
         cosines, norms = unit_rows(gramian, present)
@@ -56,7 +47,3 @@ class ConFIG(GramianBalancer):
         sound = square > noise
         size = ops.sum(ops.where(present, norms, 0.0) * projections)
         return ops.where(sound, size / ops.where(sound, square, 1.0), 0.0) * along / norms
-
-    def get_config(self) -> dict:
-        """Constructor arguments."""
-        return {"preference": self.preference}

@@ -5,10 +5,10 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.balancing.base import LossBalancer
-from mtl_keras.balancing.checks import checked_length, checked_nonnegative, checked_weights
 from mtl_keras.balancing.directions import unit
 from mtl_keras.balancing.present import shares
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_length, checked_nonnegative, checked_weights
 
 
 @rule("cosmos", source="Ruchte and Grabocka, 2021, Scalable Pareto Front Approximation")

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import checked_rate
 from mtl_keras.balancing.registry import get, rule
+from mtl_keras.checks import checked_rate
 
 
 @rule("cr_mogm", source="Zhou et al., 2022, On the Convergence of Stochastic Multi-Objective")

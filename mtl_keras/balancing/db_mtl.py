@@ -6,8 +6,8 @@ from keras import ops
 
 from mtl_keras.balancing import rows
 from mtl_keras.balancing.base import JacobianBalancer
-from mtl_keras.balancing.checks import checked_rate
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_rate
 
 # What the official code adds to a loss before its logarithm.
 FLOOR = 1e-8
@@ -18,8 +18,11 @@ class DBMTL(JacobianBalancer):
     """d = max_j |m_j| * sum_k m_k / |m_k|, with m_k the moving average of the gradient of log L_k.
 
     m_k <- beta m_k + (1 - beta) g_k / (L_k + 1e-8), from 0 and without a correction for it, as
-    in the official code: first updates are shorter by 1 - beta, for all tasks alike. That code
-    can also let beta fall with the steps (off by default there); this one does not.
+    in the official code (LibMTL, weighting/DB_MTL.py): first updates are shorter by 1 - beta, for
+    all tasks alike. There beta is 0.9, over t^DB_beta_sigma in step t, with 0 as the default of
+    DB_beta_sigma; here it never falls. There heads follow the logarithms too, here the losses.
+
+    Adam keeps an average of its own: beta = 0 did better under it in this package's comparison.
 
     The logarithm needs a positive loss. The gradient of a negative one is divided by its
     absolute value, which still leads downhill. A zero row takes no part, and its average waits;

@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import checked_length, checked_weights
+from mtl_keras.balancing.preferring import PreferringBalancer
 from mtl_keras.balancing.present import shares
 from mtl_keras.balancing.registry import rule
 from mtl_keras.balancing.solvers import definite, nonnegative_minimum, unit_rows
 
 
 @rule("dualproj", source="Lopez-Paz and Ranzato, 2017, Gradient Episodic Memory, arXiv 1706.08840")
-class DualProj(GramianBalancer):
+class DualProj(PreferringBalancer):
     """update = P(sum_k p_k g_k): P projects on the updates d that harm no task, J d >= 0.
 
     It is J^T w with w = argmin of w'Gw / 2 over w >= p (equation 11 of the paper, whose memories
@@ -36,21 +35,9 @@ class DualProj(GramianBalancer):
 
     matrix_free = True
 
-    def __init__(self, preference: list[float] | None = None):
-        super().__init__()
-        self.preference = checked_weights(preference, "preference")
-
-    def make_state(self, num_tasks: int, dtype: str) -> None:
-        """Checks the length of `preference`."""
-        checked_length(self.preference, "preference", num_tasks)
-
     def solve(self, gramian: Any, present: Any, losses: Any) -> Any:
         """One quadratic program, in units of the gradients."""
         cosines, norms = unit_rows(gramian, present)
         cosines = definite(cosines, gramian)
         mean = (shares(self.preference, present, norms.dtype) * norms)[None]
         return (mean + nonnegative_minimum(cosines, mean @ cosines))[0] / norms
-
-    def get_config(self) -> dict:
-        """Constructor arguments."""
-        return {"preference": self.preference}

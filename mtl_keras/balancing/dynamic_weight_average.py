@@ -5,10 +5,10 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.balancing.base import LossBalancer
-from mtl_keras.balancing.checks import checked_positive
 from mtl_keras.balancing.epoch_mean import EpochMean
 from mtl_keras.balancing.present import number, softmax
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_positive
 
 
 @rule("dwa", source="Liu et al., 2019, End-to-End Multi-Task Learning with Attention")

@@ -6,9 +6,9 @@ from keras import ops
 
 from mtl_keras.balancing import rows
 from mtl_keras.balancing.base import JacobianBalancer
-from mtl_keras.balancing.checks import checked_positive
 from mtl_keras.balancing.present import number, softmax
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_positive
 
 # Beyond this multiple of a task's first risk, more makes no difference.
 LARGEST = 1e30

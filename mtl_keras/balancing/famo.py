@@ -6,14 +6,14 @@ from keras import ops
 
 from mtl_keras.balancing.adam import Adam
 from mtl_keras.balancing.base import LossBalancer
-from mtl_keras.balancing.checks import (
+from mtl_keras.balancing.present import above, softmax
+from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import (
     checked_length,
     checked_nonnegative,
     checked_numbers,
     checked_positive,
 )
-from mtl_keras.balancing.present import above, softmax
-from mtl_keras.balancing.registry import rule
 
 
 @rule("famo", source="Liu et al., 2023, FAMO: Fast Adaptive Multitask Optimization")

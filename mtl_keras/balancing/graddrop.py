@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from mtl_keras.balancing.base import JacobianBalancer
-from mtl_keras.balancing.checks import checked_between, checked_count, checked_length
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_between, checked_count, checked_length
 
 
 @rule("graddrop", source="Chen et al., 2020, Just Pick a Sign, arXiv:2010.06808")

@@ -5,10 +5,10 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import checked_nonnegative, checked_positive
 from mtl_keras.balancing.present import number, softmax
 from mtl_keras.balancing.registry import rule
 from mtl_keras.balancing.solvers import wide
+from mtl_keras.checks import checked_nonnegative, checked_positive
 
 
 @rule("gradnorm", source="Chen et al., 2018, GradNorm, arXiv:1711.02257")

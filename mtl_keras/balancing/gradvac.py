@@ -6,8 +6,8 @@ from keras import ops
 
 from mtl_keras.balancing import orders, solvers
 from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import checked_between, checked_count
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_between, checked_count
 
 # A target nearer to 1 would take more than 700 times the other gradient to reach.
 LARGEST = 1 - 1e-6
@@ -68,9 +68,8 @@ class GradVac(GramianBalancer):
     def _turned(self, cosines, targets, order):
         """Coefficients of the g_i', and the cosines that they met (the targets for none)."""
         count = targets.shape[0]
-        places = ops.arange(count, dtype="int32")
-        # With itself, a task meets the row of zeros and a target that it cannot be under.
-        met = ops.pad(cosines, ((0, 1), (0, 0)))
+        # With itself, a task meets nobody, at the end: zeros, and a target that none is under.
+        met = ops.pad(cosines, ((0, 1), (0, 1)))
         padded = ops.pad(ops.transpose(targets), ((0, 1), (0, 0)), constant_values=-1.0)
         aims = ops.take_along_axis(padded, order, axis=0)
         squares = 1 - aims**2
@@ -87,14 +86,15 @@ class GradVac(GramianBalancer):
             longer = lengths * ops.sqrt(ops.relu(1 - cosine * cosine)) * slopes[index]
             turned = (cosine < aim) & (longer < longest)
             added = ops.where(turned, aim * longer - product, nothing)
-            place = other[:, None] == places[None, :]
-            parts = ops.where(place, added[:, None], parts)
+            place = orders.marked(other, met)
+            parts = parts + place * added[:, None]
             lengths = ops.where(turned, longer, lengths)
-            return parts, lengths, ops.where(place, cosine[:, None], seen)
+            return parts, lengths, seen + place * cosine[:, None]
 
-        start = ops.eye(count, dtype=targets.dtype), ops.ones_like(targets[0]), targets
+        own = ops.eye(count, count + 1, dtype=targets.dtype)
+        start = own, ops.ones_like(targets[0]), own * ops.pad(targets, ((0, 0), (0, 1)))
         parts, _, seen = ops.fori_loop(0, count, lambda i, state: step(i, *state), start)
-        return parts, seen
+        return parts[:, :count], seen[:, :count]
 
     def get_config(self) -> dict:
         """Constructor arguments."""

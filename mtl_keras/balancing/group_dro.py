@@ -5,9 +5,9 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.balancing.base import LossBalancer
-from mtl_keras.balancing.checks import checked_positive
 from mtl_keras.balancing.present import softmax
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_positive
 
 
 @rule("group_dro", source="Sagawa et al., 2020, Distributionally Robust Neural Networks")

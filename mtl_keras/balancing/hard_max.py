@@ -5,9 +5,9 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.balancing.base import LossBalancer
-from mtl_keras.balancing.checks import checked_length, checked_weights
 from mtl_keras.balancing.present import number
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_length, checked_weights
 
 
 @rule("hard_max", source="Bowman, 1976, On the relationship of the Tchebycheff norm")

@@ -4,9 +4,9 @@ from typing import Any
 
 from keras import ops
 
-from mtl_keras.balancing.checks import checked_positive
 from mtl_keras.balancing.imtl_g import IMTLG
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_positive
 
 
 @rule("imtl", source="Liu et al., 2021, Towards Impartial Multi-Task Learning")

@@ -6,8 +6,8 @@ from keras import ops
 
 from mtl_keras.balancing import solvers
 from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import checked_count
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_count
 
 # Scores this close, in parts of what was subtracted for them, are equal: rounding chooses none.
 TIE = 1e-6

@@ -5,9 +5,9 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.balancing.base import LossBalancer
-from mtl_keras.balancing.checks import checked_length, checked_numbers, checked_weights
 from mtl_keras.balancing.present import above
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_length, checked_numbers, checked_weights
 
 
 @rule("log", source="Navon et al., 2022, Multi-Task Learning as a Bargaining Game")

@@ -7,8 +7,8 @@ from keras import ops
 
 from mtl_keras.balancing import rows, simplex
 from mtl_keras.balancing.base import JacobianBalancer
-from mtl_keras.balancing.checks import checked_between, checked_nonnegative, checked_positive
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_between, checked_nonnegative, checked_positive
 
 
 @rule("moco", source="Fernando et al., 2023, Mitigating Gradient Bias, arXiv:2210.12624")

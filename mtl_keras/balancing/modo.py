@@ -7,8 +7,8 @@ from keras import ops
 
 from mtl_keras.balancing import simplex
 from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import checked_nonnegative, checked_positive
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_nonnegative, checked_positive
 
 
 @rule("modo", source="Chen et al., 2023, Three-Way Trade-Off in Multi-Objective Learning")

@@ -5,9 +5,9 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import checked_positive
 from mtl_keras.balancing.registry import rule
 from mtl_keras.balancing.solvers import definite, fair_root, unit_rows
+from mtl_keras.checks import checked_positive
 
 
 @rule("nash_mtl", source="Navon et al., 2022, Multi-Task Learning as a Bargaining Game, 2202.01017")

@@ -5,15 +5,15 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import (
+from mtl_keras.balancing.registry import rule
+from mtl_keras.balancing.solvers import definite, epsilon, nonnegative_minimum, unit_rows, wide
+from mtl_keras.checks import (
     checked_between,
     checked_count,
     checked_length,
     checked_numbers,
     checked_rate,
 )
-from mtl_keras.balancing.registry import rule
-from mtl_keras.balancing.solvers import definite, epsilon, nonnegative_minimum, unit_rows, wide
 
 # A constraint missed by more than this part of what it asks for cannot be kept.
 MISSED = 1e-3

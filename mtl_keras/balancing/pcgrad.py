@@ -6,8 +6,8 @@ from keras import ops
 
 from mtl_keras.balancing import orders, solvers
 from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import checked_count
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_count
 
 
 @rule("pcgrad", source="Yu et al., 2020, Gradient Surgery for Multi-Task Learning")
@@ -44,16 +44,16 @@ class PCGrad(GramianBalancer):
         cosines, norms = solvers.unit_rows(gramian, present)
         count = norms.shape[0]
         order = orders.drawn(count, self.draws)
-        places = ops.arange(count, dtype="int32")
-        # With itself, a task meets the row of zeros.
-        met = ops.pad(-cosines, ((0, 1), (0, 0)))
+        # With itself, a task meets nobody, at the end: a row of zeros.
+        met = ops.pad(-cosines, ((0, 1), (0, 1)))
 
         def step(index, parts):
             other = order[index]
             taken = ops.relu(ops.sum(parts * ops.take(met, other, axis=0), axis=1))
-            return ops.where(other[:, None] == places[None, :], taken[:, None], parts)
+            return parts + orders.marked(other, met) * taken[:, None]
 
-        parts = ops.fori_loop(0, count, step, ops.eye(count, dtype=norms.dtype))
+        parts = ops.eye(count, count + 1, dtype=norms.dtype)
+        parts = ops.fori_loop(0, count, step, parts)[:, :count]
         return ops.sum(norms[:, None] * parts, axis=0) / norms
 
     def get_config(self) -> dict:

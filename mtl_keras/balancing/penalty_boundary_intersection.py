@@ -6,15 +6,15 @@ import keras
 from keras import ops
 
 from mtl_keras.balancing.base import LossBalancer
-from mtl_keras.balancing.checks import (
+from mtl_keras.balancing.directions import unit
+from mtl_keras.balancing.present import shares
+from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import (
     checked_length,
     checked_nonnegative,
     checked_numbers,
     checked_weights,
 )
-from mtl_keras.balancing.directions import unit
-from mtl_keras.balancing.present import shares
-from mtl_keras.balancing.registry import rule
 
 
 @rule("pbi", source="Zhang and Li, 2007, MOEA/D")

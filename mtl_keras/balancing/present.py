@@ -16,8 +16,10 @@ def number(present: Any, dtype: Any) -> Any:
 
 def softmax(logits: Any, present: Any) -> Any:
     """Softmax over the present tasks, 0 for the others."""
-    shares = ops.softmax(ops.where(present, logits, -1e30))
-    return ops.where(present, shares, ops.zeros_like(shares))
+    logits = ops.where(present, logits, -1e30)
+    # Keras's own warns where there is one task.
+    powers = ops.exp(logits - ops.stop_gradient(ops.max(logits)))
+    return ops.where(present, powers / ops.sum(powers), ops.zeros_like(powers))
 
 
 def shares(weights: Any, present: Any, dtype: Any) -> Any:

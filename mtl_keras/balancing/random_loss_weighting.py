@@ -6,9 +6,9 @@ import keras
 from keras import ops
 
 from mtl_keras.balancing.base import LossBalancer
-from mtl_keras.balancing.checks import checked_choice, checked_count
 from mtl_keras.balancing.present import number, shares, softmax
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_choice, checked_count
 
 
 @rule("rlw", source="Lin et al., 2022, Reasonable Effectiveness of Random Weighting")

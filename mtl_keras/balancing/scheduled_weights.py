@@ -5,13 +5,13 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.balancing.base import LossBalancer
-from mtl_keras.balancing.checks import (
+from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import (
     checked_choice,
     checked_count,
     checked_length,
     checked_weights,
 )
-from mtl_keras.balancing.registry import rule
 
 
 @rule("scheduled_weights", source="Bengio et al., 2009, Curriculum Learning")

@@ -8,7 +8,8 @@ from keras import ops
 from mtl_keras.balancing import present as tasks
 from mtl_keras.balancing import simplex
 from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import (
+from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import (
     checked_count,
     checked_length,
     checked_nonnegative,
@@ -16,7 +17,6 @@ from mtl_keras.balancing.checks import (
     checked_rate,
     checked_weights,
 )
-from mtl_keras.balancing.registry import rule
 
 
 @rule("sdmgrad", source="Xiao et al., 2023, Direction-oriented Multi-objective Learning")

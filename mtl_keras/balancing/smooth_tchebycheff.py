@@ -5,16 +5,16 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.balancing.base import LossBalancer
-from mtl_keras.balancing.checks import (
+from mtl_keras.balancing.epoch_mean import EpochMean
+from mtl_keras.balancing.present import above, number, shares, softmax
+from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import (
     checked_count,
     checked_length,
     checked_numbers,
     checked_positive,
     checked_weights,
 )
-from mtl_keras.balancing.epoch_mean import EpochMean
-from mtl_keras.balancing.present import above, number, shares, softmax
-from mtl_keras.balancing.registry import rule
 
 
 @rule("stch", source="Lin et al., 2024, Smooth Tchebycheff Scalarization")

@@ -3,9 +3,9 @@
 from typing import Any
 
 from mtl_keras.balancing.base import LossBalancer
-from mtl_keras.balancing.checks import checked_positive
 from mtl_keras.balancing.present import above, softmax
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_positive
 
 
 @rule("uw_so", source="Kirchdorfer et al., 2024, Analytical Uncertainty-Based Loss Weighting")

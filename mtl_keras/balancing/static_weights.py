@@ -5,8 +5,8 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.balancing.base import LossBalancer
-from mtl_keras.balancing.checks import checked_length, checked_weights
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_length, checked_weights
 
 
 @rule("static_weights", source="Xin et al., 2022, Do Current Multi-Task Optimization Methods Help")

@@ -5,9 +5,9 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.balancing.base import JacobianBalancer
-from mtl_keras.balancing.checks import checked_rate
 from mtl_keras.balancing.present import number
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_rate
 
 
 @rule("trimmed_mean", source="Yin et al., 2018, Byzantine-Robust Distributed Learning")

@@ -5,8 +5,8 @@ from typing import Any
 from keras import ops
 
 from mtl_keras.balancing.base import LossBalancer
-from mtl_keras.balancing.checks import checked_length
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_length
 
 # What exp(-s) L is multiplied by: a Gaussian likelihood has 1 / (2 sigma^2), a softmax
 # 1 / sigma^2 (equations 7 and 10).

@@ -4,15 +4,14 @@ from typing import Any
 
 from keras import ops
 
-from mtl_keras.balancing.base import GramianBalancer
-from mtl_keras.balancing.checks import checked_length, checked_weights
+from mtl_keras.balancing.preferring import PreferringBalancer
 from mtl_keras.balancing.present import shares
 from mtl_keras.balancing.registry import rule
 from mtl_keras.balancing.solvers import definite, nonnegative_minimum, unit_rows
 
 
 @rule("upgrad", source="Quinton and Rey, 2024, Jacobian Descent, arXiv 2406.16232")
-class UPGrad(GramianBalancer):
+class UPGrad(PreferringBalancer):
     """update = sum_k p_k P(g_k): P projects on the updates d that harm no task, J d >= 0.
 
     P(g_k) = J^T w with w = argmin of w'Gw / 2 over w >= e_k: K quadratic programs, solved at
@@ -38,14 +37,6 @@ class UPGrad(GramianBalancer):
     [1.111, 0.789]
     """
 
-    def __init__(self, preference: list[float] | None = None):
-        super().__init__()
-        self.preference = checked_weights(preference, "preference")
-
-    def make_state(self, num_tasks: int, dtype: str) -> None:
-        """Checks the length of `preference`."""
-        checked_length(self.preference, "preference", num_tasks)
-
     def solve(self, gramian: Any, present: Any, losses: Any) -> Any:
         """One quadratic program a task, in units of its gradient."""
         cosines, norms = unit_rows(gramian, present)
@@ -54,7 +45,3 @@ class UPGrad(GramianBalancer):
         projections = identity + nonnegative_minimum(cosines, cosines)
         says = shares(self.preference, present, norms.dtype) * norms
         return (says[None] @ projections)[0] / norms
-
-    def get_config(self) -> dict:
-        """Constructor arguments."""
-        return {"preference": self.preference}

@@ -1,51 +1,10 @@
-"""Checks of values: an error where a value is at hand, and never silence where it is not."""
+"""Checks of tensors: an error where a value is at hand, and never silence where it is not."""
 
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
-
-
-def checked_count(value: Any, argument: str, minimum: int = 1) -> int:
-    """`value` when it is a whole number of at least `minimum`.
-
-    Raises:
-        ValueError: naming `argument` otherwise.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
-        raise ValueError(
-            f"`{argument}` must be a whole number of at least {minimum}. "
-            f"Received: {argument}={value!r}"
-        )
-    return int(value)
-
-
-def checked_rate(value: Any, argument: str) -> float:
-    """`value` when it is a share that may be dropped: at least 0 and below 1.
-
-    Raises:
-        ValueError: naming `argument` otherwise.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-        raise ValueError(
-            f"`{argument}` must be a number from 0 to below 1. Received: {argument}={value!r}"
-        )
-    return float(value)
-
-
-def checked_positive(value: Any, argument: str) -> float:
-    """`value` when it is a finite number above 0.
-
-    Raises:
-        ValueError: naming `argument` otherwise.
-    """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 < value < float("inf"):
-        raise ValueError(
-            f"`{argument}` must be a finite number above 0. Received: {argument}={value!r}"
-        )
-    return float(value)
 
 
 def concrete(tensor: Any) -> np.ndarray | None:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from mtl_keras.layers.checks import checked_count, checked_positive, checked_rate
+from mtl_keras.checks import checked_count, checked_positive, checked_rate
 from mtl_keras.layers.film import FiLM
 
 KINDS = ("batch", "layer", "group")

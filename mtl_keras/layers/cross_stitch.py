@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
+from mtl_keras.checks import checked_between
 from mtl_keras.layers.towers import (
-    checked_own,
     checked_towers,
     joint_mask,
     mixed,
@@ -56,7 +56,7 @@ class CrossStitch(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.initial = checked_own(initial, "initial")
+        self.initial = checked_between(initial, "initial", 0, 1)
         self.per_channel = bool(per_channel)
         self.regularizer = keras.regularizers.get(regularizer)
         self.supports_masking = True

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from mtl_keras.layers.checks import checked_count, checked_positive
+from mtl_keras.checks import checked_count, checked_positive
 from mtl_keras.layers.copies import StackedInitializer, independent_initializer
 from mtl_keras.layers.gate import Gate, exact
 from mtl_keras.layers.layer_metric import log_key

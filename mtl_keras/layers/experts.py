@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from mtl_keras.layers.checks import checked_count, checked_rate
+from mtl_keras.checks import checked_count, checked_rate
 from mtl_keras.layers.copies import StackedInitializer, independent_layer, pattern_config
 
 NORMALIZATIONS = (None, "batch", "layer")

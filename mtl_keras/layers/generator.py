@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from mtl_keras.layers.checks import checked_count
+from mtl_keras.checks import checked_count
 from mtl_keras.layers.context import context_vector, context_width
 from mtl_keras.layers.copies import independent_initializer
 

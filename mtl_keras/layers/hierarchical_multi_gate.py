@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from mtl_keras.layers.checks import checked_count
+from mtl_keras.checks import checked_count
 from mtl_keras.layers.copies import pattern_config
 from mtl_keras.layers.expert_health import ExpertHealth
 from mtl_keras.layers.experts import Experts

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from mtl_keras.checks import checked_count
 from mtl_keras.layers.adapter import Adapter
-from mtl_keras.layers.checks import checked_count
 from mtl_keras.layers.generator import ContextGenerator
 from mtl_keras.layers.mixed_dense import mixed_dense
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
+from mtl_keras.checks import checked_count, checked_positive
 from mtl_keras.layers.adapter import Adapter
-from mtl_keras.layers.checks import checked_count, checked_positive
 from mtl_keras.layers.context import context_vector, context_width
 from mtl_keras.layers.copies import StackedInitializer
 from mtl_keras.layers.mixed_dense import mixed_dense

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from mtl_keras.layers.checks import checked_count
+from mtl_keras.checks import checked_count
 from mtl_keras.layers.experts import Experts
 from mtl_keras.layers.gate import Gate
 from mtl_keras.layers.mixture import Mixture, first_mask

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from mtl_keras.layers.checks import checked_count
+from mtl_keras.checks import checked_count
 from mtl_keras.layers.context import context_vector, context_width, over_positions
 
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from mtl_keras.checks import checked_between
 from mtl_keras.layers.towers import (
-    checked_own,
     checked_towers,
     joint_mask,
     mask_over_positions,
@@ -62,7 +62,7 @@ class NDDR(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.initial = checked_own(initial, "initial")
+        self.initial = checked_between(initial, "initial", 0, 1)
         self.batch_normalization = bool(batch_normalization)
         self.activation = keras.activations.get(activation)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)

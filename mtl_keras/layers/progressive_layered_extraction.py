@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from mtl_keras.layers.checks import checked_count
+from mtl_keras.checks import checked_count
 from mtl_keras.layers.copies import pattern_config
 from mtl_keras.layers.customized_gate_control import CustomizedGateControl
 from mtl_keras.layers.experts import Experts

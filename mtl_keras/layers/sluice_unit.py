@@ -5,10 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from mtl_keras.layers.checks import checked_count, checked_positive
+from mtl_keras.checks import checked_between, checked_count, checked_positive
 from mtl_keras.layers.layer_metric import log_key
 from mtl_keras.layers.towers import (
-    checked_own,
     checked_towers,
     joint_mask,
     mask_over_positions,
@@ -72,7 +71,7 @@ class SluiceUnit(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.subspaces = checked_count(subspaces, "subspaces")
-        self.initial = checked_own(initial, "initial")
+        self.initial = checked_between(initial, "initial", 0, 1)
         self.orthogonality = orthogonality and checked_positive(orthogonality, "orthogonality")
         self.supports_masking = True
 

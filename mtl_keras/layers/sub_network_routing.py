@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from mtl_keras.layers.checks import checked_count, checked_positive
+from mtl_keras.checks import checked_count, checked_positive
 from mtl_keras.layers.copies import StackedInitializer
 from mtl_keras.layers.layer_metric import log_key
 from mtl_keras.layers.towers import checked_towers, joint_mask, mixed, tower_shape

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from mtl_keras.layers.checks import checked_count, checked_positive
+from mtl_keras.checks import checked_count, checked_positive
 from mtl_keras.layers.context import context_vector, context_width
 from mtl_keras.layers.copies import independent_layer, pattern_config
 

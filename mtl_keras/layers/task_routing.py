@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from mtl_keras.layers.checks import checked_count
+from mtl_keras.checks import checked_between, checked_count
 from mtl_keras.layers.context import context_vector, context_width, over_positions
 
 
@@ -65,7 +65,7 @@ class TaskRouting(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.num_tasks = checked_count(num_tasks, "num_tasks")
-        self.sharing = _checked_share(sharing)
+        self.sharing = checked_between(sharing, "sharing", 0, 1)
         self.seed = None if seed is None else checked_count(seed, "seed", minimum=0)
         # As Keras chooses seeds, so that `keras.utils.set_random_seed` fixes the masks too.
         self._chosen_seed = random.randrange(2**31) if self.seed is None else self.seed
@@ -114,10 +114,3 @@ class TaskRouting(keras.layers.Layer):
             "sharing": self.sharing,
             "seed": self.seed,
         }
-
-
-def _checked_share(sharing):
-    number = isinstance(sharing, (int, float)) and not isinstance(sharing, bool)
-    if not number or not 0 <= sharing <= 1:
-        raise ValueError(f"`sharing` must be a number from 0 to 1. Received: sharing={sharing!r}")
-    return float(sharing)

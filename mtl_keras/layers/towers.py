@@ -45,20 +45,6 @@ def checked_towers(tensors: Any, count: int, argument: str) -> tuple:
     return tuple(tensors)
 
 
-def checked_own(value: Any, argument: str) -> float:
-    """`value` when it is a share from 0 to 1, both included.
-
-    Raises:
-        ValueError: naming `argument` otherwise.
-    """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value <= 1:
-        raise ValueError(
-            f"`{argument}` must be a number from 0 to 1. Received: {argument}={value!r}"
-        )
-    return float(value)
-
-
 def own_and_others(count: int, own: float) -> np.ndarray:
     """(count, count): `own` on the diagonal, the rest in equal shares; rows sum to one."""
     if count == 1:

@@ -1,5 +1,9 @@
 """Quadratic programs and fair roots against exact solutions, in float64 where there is one."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from keras import ops
@@ -46,6 +50,18 @@ def test_minimum_is_that_of_nonnegative_least_squares():
     # The smallest eigenvalue is 0.03, which is what float32 loses.
     tolerance = 3e-3 if ON_JAX else 1e-6
     np.testing.assert_allclose(found, exact, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("shift", [1.5, 0.3, -1.0])
+def test_minimum_of_many_rows_is_that_of_nonnegative_least_squares(shift):
+    if ON_JAX and shift != 0.3:
+        pytest.skip("JAX compiles for seconds")
+    # Few, half or most entries are free; beyond 58 tasks systems are cut to the free ones.
+    rows = units(64, 128, seed=0)
+    targets = np.linalg.pinv(rows) @ np.random.default_rng(1).normal(-shift, size=(64, 64))
+    found = minimum(cosines_of(rows), -(rows @ targets).T)
+    exact = [nnls(rows.T, target)[0] for target in targets.T]
+    np.testing.assert_allclose(found, exact, rtol=0, atol=EXACT["atol"] * (10 if ON_JAX else 1))
 
 
 def test_rows_that_cycle_are_rescued():
@@ -161,6 +177,21 @@ def test_best_worst_is_best(radius):
 def test_float64_where_there_is_float64():
     found = solvers.wide(ops.zeros((2,), "float32"))
     assert ops.convert_to_numpy(found).dtype == DTYPE
+
+
+@pytest.mark.skipif(not ON_JAX, reason="the others have float64 anyway")
+def test_jax_computes_in_float64_when_asked():
+    # The setting holds for a whole process.
+    program = """
+import numpy as np
+from mtl_keras.balancing import MGDA
+weights = np.asarray(MGDA().weights(np.array([[18.0, -22.0], [-22.0, 38.0]])))
+print(weights.dtype, abs(weights - [0.6, 0.4]).max() < 1e-14)
+"""
+    environment = {**os.environ, "JAX_ENABLE_X64": "1"}
+    command = [sys.executable, "-c", program]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert process.stdout.split() == ["float64", "True"], process.stderr
 
 
 def test_an_absent_task_is_alone():

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from mtl_keras.layers.towers import (
-    checked_own,
     checked_towers,
     joint_mask,
     mask_over_positions,
@@ -45,12 +44,6 @@ def test_another_number_is_refused():
         checked_towers(tensors, 3, "features")
     with pytest.raises(ValueError, match=r"`features` must be.*one tensor of shape"):
         checked_towers(tensors[0], 2, "features")
-
-
-@pytest.mark.parametrize("bad", [-0.1, 1.1, float("nan"), "0.5", True, None])
-def test_a_share_is_from_0_to_1(bad):
-    with pytest.raises(ValueError, match=r"`initial` must be a number from 0 to 1. Received"):
-        checked_own(bad, "initial")
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

@@ -1,4 +1,4 @@
-"""Checks of a rule's arguments: each returns the value to keep or names what is wrong."""
+"""Checks of arguments: each returns the value to keep or names what is wrong."""
 
 import math
 from typing import Any
@@ -130,5 +130,5 @@ def checked_length(values: Any, argument: str, num_tasks: int) -> None:
 
 
 def _is_number(value):
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+    kinds = (int, float, np.integer, np.floating)
+    return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
