@@ -8,8 +8,8 @@ import numpy as np
 from keras import ops
 
 from mtl_keras.balancing.auto_lambda import AutoLambda
-from mtl_keras.checks import checked_count
 from mtl_keras.batches import endless_batches
+from mtl_keras.checks import checked_count
 from mtl_keras.gradients.meta_gradient import MetaGradient
 
 

@@ -7,8 +7,8 @@ from keras import ops
 
 from mtl_keras.balancing.adam import Adam
 from mtl_keras.balancing.base import LossBalancer
-from mtl_keras.checks import checked_nonnegative, checked_positive
 from mtl_keras.balancing.registry import rule
+from mtl_keras.checks import checked_nonnegative, checked_positive
 
 
 @rule(
