@@ -10,9 +10,9 @@ if ON_JAX:
         "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     )
 
-# On JAX these are marked slow: eager training and export, which compile most, half precision a
-# second time, the proofs that the suites find broken layers, and what tests of layers say beyond
-# their conformance suite.
+# On JAX these are marked slow: eager training and export, which compile most, half precision and
+# several steps an execution a second time, long training runs, the proofs that the suites find
+# broken layers, and what tests of layers say beyond their conformance suite.
 # `KERAS_BACKEND=jax pytest -m slow` runs them.
 SLOW_ON_JAX = (
     "test_layer_suite.py",
@@ -31,6 +31,20 @@ SLOW_ON_JAX = (
     "_of_training_steps[embedding]",
     "_of_training_steps[recurrent]",
     "_of_training_steps[partly_shared]",
+    "_of_the_task_gradients[plain]",
+    "_of_the_task_gradients[positions]",
+    "_of_the_task_gradients[beside_others]",
+    "_of_the_task_gradients[part_frozen]",
+    "test_dense_layers.py::test_with_loss_scaling",
+    "_applied_to_the_groups[upgrad]",
+    "_applied_to_the_groups[trimmed_mean]",
+    "_stay_near_the_exact_ones",
+    "[one task-mixed_precision_trains]",
+    "[one task-steps_per_execution",
+    "[one task-loaded_model_trains",
+    "[all kinds, named features-mixed_precision_trains]",
+    "[all kinds, named features-steps_per_execution",
+    "[all kinds, named features-loaded_model_trains",
 )
 
 
