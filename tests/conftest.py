@@ -1,5 +1,6 @@
 """JAX compiles every operation that a test runs once: there, tests take the short way."""
 
+import gc
 import os
 
 import pytest
@@ -55,3 +56,11 @@ def pytest_collection_modifyitems(items):
         beyond = "/layers/" in item.nodeid and "test_conformance" not in item.nodeid
         if beyond or any(part in item.nodeid for part in SLOW_ON_JAX):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_garbage_collections():
+    """What TensorFlow keeps of each model for good: late in a run, a look at all takes minutes."""
+    yield
+    gc.collect()
+    gc.freeze()
