@@ -106,7 +106,7 @@ def probe(model):
         weights = [step._weights(gramian, gradients)]
         for scope in ("shared", "representation"):
             step.scope = scope
-            weights.append(step._guessed_weights(gradients))
+            weights.append(step._guessed_weights(gradients, gradients.representations()))
         step.scope = "shared"
         return gramian, weights
 

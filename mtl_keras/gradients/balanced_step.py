@@ -203,8 +203,9 @@ class BalancedStep:
 
     def _refreshed(self, found):
         if self.scope == "representation" or self.arguments["gramian"] == "matrix_free":
-            weights = self._guessed_weights(found)
-            return [weights, *found.weighted(weights)]
+            blocks = found.representations()
+            weights = self._guessed_weights(found, blocks)
+            return [weights, *found.weighted(weights, blocks)]
         if found.dense is None:
             return self._by_rows(found)
         if isinstance(found.num_rows, int):
@@ -233,14 +234,13 @@ class BalancedStep:
         # Every replica holds the sum over all of them, which `apply` forms once more.
         return [weights, *_combined(blocks, weights / num_replicas(), self.graph.shared)]
 
-    def _guessed_weights(self, found):
-        blocks = found.representations()
+    def _guessed_weights(self, found, blocks):
         (gramian,) = sum_over_replicas([gramian_of(blocks, blocks)])
         if self.scope == "representation":
             return self._weights(gramian, found)
         guess = guessed(gramian)
         weights = self._weights(guess, found)
-        return self._weights(corrected(guess, weights, found.product(weights)), found)
+        return self._weights(corrected(guess, weights, found.product(weights, blocks)), found)
 
     def _weights(self, gramian, found):
         scale = ops.cast(found.scale, gramian.dtype)
@@ -260,7 +260,10 @@ class BalancedStep:
             ops.reshape(part, shape)
             for part, shape in zip(_split(direction, blocks), shapes, strict=True)
         ]
-        return found.pulled(parts) if local else parts
+        if not local:
+            return parts
+        pairs = zip(parts, found.forks, strict=True)
+        return found.pulled([ops.cast(part, fork.dtype) for part, fork in pairs])
 
 
 def _combined(blocks, weights, variables):

@@ -168,55 +168,53 @@ class TaskGradients:
         return gramian_of(blocks, blocks) + of_dense
 
     def representations(self) -> list:
-        """For each fork the tasks' gradients at it, (K, entries), on this replica."""
+        """For each fork the tasks' gradients at it, (K, entries), on this replica, in float32."""
         return [
-            ops.stack(
-                [
-                    ops.zeros_like(ops.reshape(fork, (-1,)))
-                    if own[i] is None
-                    else ops.reshape(own[i], (-1,))
-                    for own in self._cotangents.values()
-                ]
-            )
+            ops.stack([self._flat_cotangent(own[i], fork) for own in self._cotangents.values()])
             for i, fork in enumerate(self.forks)
         ]
 
-    def weighted(self, weights: Any) -> list:
-        """The shared variables' gradient of sum_k w_k L_k, in one pass through the trunk."""
-        return self.pulled(self._combined(weights))
+    def _flat_cotangent(self, cotangent, fork):
+        flat = ops.reshape(_float32(fork if cotangent is None else cotangent), (-1,))
+        return ops.zeros_like(flat) if cotangent is None else flat
 
-    def product(self, weights: Any) -> Any:
+    def weighted(self, weights: Any, representations: list | None = None) -> list:
+        """The shared variables' gradient of sum_k w_k L_k, in one pass through the trunk.
+
+        Args:
+            weights: w, (K,).
+            representations: what `representations` gave, if it was called: one product then
+                takes the place of K sums.
+        """
+        if representations is not None:
+            return self.pulled(self._mixed(weights, representations))
+        return self.pulled(
+            [_weighted_sum(own, weights) for own in zip(*self._cotangents.values(), strict=True)]
+        )
+
+    def product(self, weights: Any, representations: list) -> Any:
         """G w = J (J^T w), (K,), over all replicas: two passes, whatever K is.
 
         The pass back through the trunk is linear in the cotangents; its own transpose takes
         a change of the shared variables to the change of the forks, where each task's gradient
         is known. Nothing runs forward again, so dropout and batch statistics stay as they are.
         """
-        cotangents = self._combined(weights)
-        used = [i for i, cotangent in enumerate(cotangents) if cotangent is not None]
-
-        def pull(given):
-            full = [None] * len(cotangents)
-            for i, cotangent in zip(used, given, strict=True):
-                full[i] = cotangent
-            return self.pulled(full), None
-
-        local, _, push = vjp(pull, [], [cotangents[i] for i in used], self._state)
+        mixed = self._mixed(weights, representations)
+        local, _, push = vjp(lambda given: (self.pulled(given), None), [], mixed, self._state)
         changes = push(sum_over_replicas(local))
         products = [
-            sum(
-                ops.sum(_float32(own[i]) * _float32(change))
-                for i, change in zip(used, changes, strict=True)
-                if own[i] is not None and change is not None
-            )
-            for own in self._cotangents.values()
+            (block @ ops.reshape(_float32(change), (-1, 1)))[:, 0]
+            for block, change in zip(representations, changes, strict=True)
+            if change is not None
         ]
-        return sum_over_replicas([ops.stack([ops.cast(p, "float32") for p in products])])[0]
+        return sum_over_replicas([sum(products)])[0]
 
-    def _combined(self, weights):
+    def _mixed(self, weights, representations):
+        # The cotangents of the forks for a weighted loss.
+        weights = _float32(weights)[None]
         return [
-            _weighted_sum(cotangents, weights)
-            for cotangents in zip(*self._cotangents.values(), strict=True)
+            ops.cast(ops.reshape(weights @ block, ops.shape(fork)), fork.dtype)
+            for block, fork in zip(representations, self.forks, strict=True)
         ]
 
     def pulled(self, cotangents: list) -> list:

@@ -25,7 +25,7 @@ def test_products_are_those_of_the_rows(case):
     found = TaskGradients(model, model._balanced_step.graph, x, y, None)
     jacobian = np.concatenate([as_numpy(block) for block in found.rows()], axis=1)
     weights = np.arange(1.0, len(jacobian) + 1, dtype="float32")
-    product = found.product(ops.convert_to_tensor(weights))
+    product = found.product(ops.convert_to_tensor(weights), found.representations())
     gradient = weights @ jacobian
     # float32; entries of the product are sums over all parameters.
     size = np.abs(jacobian @ jacobian.T).max()
