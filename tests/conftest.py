@@ -12,8 +12,8 @@ if ON_JAX:
     )
 
 # On JAX these are marked slow: eager training and export, which compile most, half precision and
-# several steps an execution a second time, long training runs, the proofs that the suites find
-# broken layers, and what tests of layers say beyond their conformance suite.
+# several steps an execution a second time, models of one task, long training runs, the proofs
+# that the suites find broken layers, and what tests of layers say beyond their conformance suite.
 # `KERAS_BACKEND=jax pytest -m slow` runs them.
 SLOW_ON_JAX = (
     "test_layer_suite.py",
@@ -40,9 +40,8 @@ SLOW_ON_JAX = (
     "_applied_to_the_groups[upgrad]",
     "_applied_to_the_groups[trimmed_mean]",
     "_stay_near_the_exact_ones",
-    "[one task-mixed_precision_trains]",
-    "[one task-steps_per_execution",
-    "[one task-loaded_model_trains",
+    "[one task-",
+    "[all kinds, named features-a_task_without",
     "[all kinds, named features-mixed_precision_trains]",
     "[all kinds, named features-steps_per_execution",
     "[all kinds, named features-loaded_model_trains",
