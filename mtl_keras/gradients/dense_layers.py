@@ -57,11 +57,9 @@ class DenseLayers:
         It includes the pass for the weighted gradient, which K gradients would make needless.
         Where most of the shared weights are in other layers, little could be saved.
         """
-        size = sum(math.prod(v.shape) for v in shared)
-        if (
-            not self.calls
-            or 2 * sum(math.prod(v.shape) for v in shared if id(v) in self.covered) < size
-        ):
+        sizes = {id(v): math.prod(v.shape) for v in shared}
+        covered = sum(size for key, size in sizes.items() if key in self.covered)
+        if not covered or 2 * covered < sum(sizes.values()):
             return 0
         # quadratic * rows^2 + linear * rows + constant < 0
         quadratic = linear = constant = 0
