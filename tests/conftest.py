@@ -2,6 +2,8 @@
 
 import gc
 import os
+import shutil
+import tempfile
 
 import pytest
 
@@ -10,6 +12,12 @@ if ON_JAX:
     os.environ.setdefault(
         "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     )
+# What one test has compiled, others of the same run find: the processes share a folder.
+OWNS_CACHE = ON_JAX and "JAX_COMPILATION_CACHE_DIR" not in os.environ
+if OWNS_CACHE:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="compiled-by-jax-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 # On JAX these are marked slow: eager training and export, which compile most, half precision and
 # several steps an execution a second time, models of one task, long training runs, the proofs
@@ -46,6 +54,12 @@ SLOW_ON_JAX = (
     "[all kinds, named features-steps_per_execution",
     "[all kinds, named features-loaded_model_trains",
 )
+
+
+def pytest_unconfigure():
+    """Removes what was compiled in this run."""
+    if OWNS_CACHE:
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 @pytest.hookimpl(tryfirst=True)

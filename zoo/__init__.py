@@ -8,20 +8,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo import datasets, features
-    from zoo.builders import shared_trunk
+    from zoo import builders, datasets, features
+    from zoo.builders import shared_trunk, single_task
 
-__all__ = ["datasets", "features", "shared_trunk"]
+__all__ = [
+    "builders",
+    "datasets",
+    "features",
+    "shared_trunk",
+    "single_task",
+]
 
-_BUILDERS = ("shared_trunk",)
+_MODULES = ("builders", "datasets", "features")
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
-    if name in _BUILDERS:
-        return getattr(importlib.import_module("zoo.builders"), name)
-    return importlib.import_module(f"zoo.{name}")
+    if name in _MODULES:
+        return importlib.import_module(f"zoo.{name}")
+    return getattr(importlib.import_module("zoo.builders"), name)
 
 
 def __dir__() -> list[str]:

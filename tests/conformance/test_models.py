@@ -8,9 +8,8 @@ import pytest
 
 import mtl_keras as mtl
 import zoo
+from conformance.builder_cases import ROWS, labels_of
 from conformance.model_suite import MODEL_CHECKS, ModelCase
-
-ROWS = 48
 
 
 def all_kinds():
@@ -20,16 +19,6 @@ def all_kinds():
         mtl.MultiLabelTask("tags", 4),
         mtl.RegressionTask("price", 2, weight=0.5),
     ]
-
-
-def labels_of(task, x):
-    rng = np.random.default_rng(1)
-    signal = x @ rng.normal(size=(x.shape[1], task.units))
-    if task.labels.kind == "class":
-        return signal.argmax(axis=-1)
-    if task.labels.kind == "probability":
-        return (signal > 0).astype("float32")
-    return signal.astype("float32")
 
 
 def numeric_case(tasks, **options):

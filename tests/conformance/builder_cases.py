@@ -1,0 +1,50 @@
+"""A small model of every builder, for any number of tasks, with data for it."""
+
+import functools
+
+import numpy as np
+
+import mtl_keras as mtl
+import zoo
+from conformance.model_suite import ModelCase
+
+ROWS = 48
+WIDTH = 6
+
+
+def mixed_tasks(count):
+    """One, two or five tasks of mixed kinds."""
+    tasks = [
+        mtl.BinaryTask("clicked"),
+        mtl.RegressionTask("price", 2, weight=0.5),
+        mtl.CategoricalTask("shop", 3, class_weight={0: 2.0}),
+        mtl.MultiLabelTask("tags", 4),
+        mtl.BinaryTask("returned"),
+    ]
+    return tasks[:count]
+
+
+def labels_of(task, x):
+    """Labels that a linear map of the inputs (rows, width) explains."""
+    rng = np.random.default_rng(1)
+    signal = x @ rng.normal(size=(x.shape[1], task.units))
+    if task.labels.kind == "class":
+        return signal.argmax(axis=-1)
+    if task.labels.kind == "probability":
+        return (signal > 0).astype("float32")
+    return signal.astype("float32")
+
+
+def numeric_case(builder, count, **options):
+    """Tasks of mixed kinds over a few numbers a row."""
+    tasks = mixed_tasks(count)
+    x = np.random.default_rng(0).normal(size=(ROWS, WIDTH)).astype("float32")
+    y = {task.name: labels_of(task, x) for task in tasks}
+    return ModelCase(functools.partial(builder, tasks, WIDTH, **options), x, y)
+
+
+# By builder, what makes its case for a number of tasks.
+BUILDER_CASES = {
+    "shared_trunk": functools.partial(numeric_case, zoo.shared_trunk, trunk=[8, 8], share=0.5),
+    "single_task": functools.partial(numeric_case, zoo.single_task, trunk=[8]),
+}

@@ -1,0 +1,42 @@
+"""Every builder passes the model suite, with 1, 2 and 5 tasks of mixed kinds.
+
+What is quick runs always: the whole suite on PyTorch, which compiles nothing, and elsewhere the
+checks that an architecture alone can fail. `pytest -m slow tests/conformance/test_builders.py`
+runs the rest.
+"""
+
+import keras
+import pytest
+
+from conformance.builder_cases import BUILDER_CASES
+from conformance.model_suite import MODEL_CHECKS
+
+QUICK = {
+    "tensorflow": ("loaded_model_trains_on_identically", "saved_model_answers_the_same"),
+    "jax": ("loaded_model_trains_on_identically",),
+    "torch": tuple(MODEL_CHECKS),
+}[keras.backend.backend()]
+
+
+def cells():
+    for builder in BUILDER_CASES:
+        for count in (1, 2, 5):
+            for check in MODEL_CHECKS:
+                slow = count != 2 or check not in QUICK
+                marks = [pytest.mark.slow] if slow else []
+                yield pytest.param(
+                    builder, count, check, marks=marks, id=f"{builder}-{count}-{check}"
+                )
+
+
+@pytest.mark.parametrize("builder, count, check", list(cells()))
+def test_builder(builder, count, check):
+    MODEL_CHECKS[check](BUILDER_CASES[builder](count))
+
+
+def test_no_builder_is_left_out():
+    import zoo.builders
+
+    named = set(zoo.builders.__all__) - {"ModelOptions"}
+    assert named == set(BUILDER_CASES)
+    assert named <= set(zoo.__all__)

@@ -1,0 +1,158 @@
+"""What lies between inputs and heads: whole, cut in two at a depth, or once a task."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from mtl_keras.checks import checked_between
+from mtl_keras.layers.copies import independent_layer
+from mtl_keras.tasks import checked_widths
+
+
+class Backbone:
+    """Blocks of layers, of which a builder shares the first ones and copies the rest.
+
+    Args:
+        layers: widths of dense layers, or any Keras layer or model. The layers of a
+            `keras.Sequential` are blocks that can be cut apart; anything else is one block.
+        activation: of the dense layers.
+        dropout: rate after each of the dense layers.
+        argument: what `layers` is called, for errors.
+
+    Raises:
+        ValueError: for bad widths.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int] | keras.layers.Layer,
+        activation: Any = "relu",
+        dropout: float = 0.0,
+        argument: str = "trunk",
+    ):
+        self.given = layers if isinstance(layers, keras.layers.Layer) else None
+        self.widths = None if self.given else checked_widths(layers, argument)
+        self.activation, self.dropout = activation, dropout
+        self.argument = argument
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether it takes (batch, width) alone."""
+        return self.given is None
+
+    @property
+    def depth(self) -> int:
+        """How many blocks there are."""
+        return len(self.widths or self._given_blocks())
+
+    def num_shared(self, share: float) -> int:
+        """How many blocks are shared at `share`, from 0, none, to 1, all of them.
+
+        Raises:
+            ValueError: for a share outside 0 to 1, or one between for a single block.
+        """
+        share = checked_between(share, "share", 0, 1)
+        if share not in (0, 1) and self.depth == 1:
+            raise ValueError(
+                f"`share` must be 0 or 1 where `{self.argument}` has one block: give widths or a "
+                f"keras.Sequential to cut it. Received: share={share}"
+            )
+        return int(share * self.depth + 0.5)
+
+    def first(self, count: int, name: str) -> keras.layers.Layer | None:
+        """The first `count` blocks as one layer; a backbone that was given is used itself."""
+        if count == 0:
+            return None
+        if self.widths:
+            return keras.Sequential(self._dense(range(count), name), name=name)
+        if count == self.depth:
+            return self.given
+        return keras.Sequential(self._given_layers(0, count), name=name)
+
+    def copy(
+        self, name: str, index: int, start: int = 0, stop: int | None = None
+    ) -> keras.layers.Layer | None:
+        """A copy of the blocks from `start` to `stop`, with draws of its own; None without any.
+
+        Weights of layers that are built, such as pretrained ones, are copied too.
+
+        Args:
+            name: of the copy.
+            index: which copy it is; seeds in the arguments of layers are derived from it.
+            start: the first block.
+            stop: the block after the last one; default all.
+        """
+        stop = self.depth if stop is None else stop
+        if start >= stop:
+            return None
+        if self.widths:
+            return keras.Sequential(self._dense(range(start, stop), "tower"), name=name)
+        if (start, stop) == (0, self.depth):
+            return copied(self.given, index, name)
+        layers = self._given_layers(start, stop)
+        return keras.Sequential([copied(layer, index, layer.name) for layer in layers], name=name)
+
+    def towers(
+        self, names: Sequence[str], features: Any, start: int = 0, stop: int | None = None
+    ) -> dict[str, Any]:
+        """By name, what a copy of the blocks from `start` to `stop` makes of `features`."""
+        copies = [self.copy(f"{name}_tower", i, start, stop) for i, name in enumerate(names)]
+        return {
+            name: copy(features) if copy else features
+            for name, copy in zip(names, copies, strict=True)
+        }
+
+    def _dense(self, blocks, role):
+        layers = []
+        for i in blocks:
+            layers.append(
+                keras.layers.Dense(self.widths[i], activation=self.activation, name=f"{role}_{i}")
+            )
+            if self.dropout:
+                layers.append(keras.layers.Dropout(self.dropout, name=f"{role}_dropout_{i}"))
+        return layers
+
+    def _given_layers(self, start, stop):
+        return list(itertools.chain.from_iterable(self._given_blocks()[start:stop]))
+
+    def _given_blocks(self):
+        if type(self.given) is not keras.Sequential:
+            return [[self.given]]
+        blocks = []
+        for layer in self.given.layers:
+            # Activations, pooling and dropout belong to the layer before them.
+            if not blocks or _may_have_weights(layer):
+                blocks.append([])
+            blocks[-1].append(layer)
+        return blocks
+
+
+def copied(layer: keras.layers.Layer, index: int, name: str) -> keras.layers.Layer:
+    """A copy of `layer` with draws of its own, or with its weights where it is built."""
+    copy = independent_layer(layer, index, name=name)
+    if layer.built and layer.weights:
+        if not copy.built:
+            copy.build_from_config(layer.get_build_config())
+        copy.set_weights(layer.get_weights())
+    return copy
+
+
+def _may_have_weights(layer):
+    weightless = (
+        keras.layers.Activation,
+        keras.layers.AveragePooling1D,
+        keras.layers.AveragePooling2D,
+        keras.layers.BatchNormalization,
+        keras.layers.Dropout,
+        keras.layers.Flatten,
+        keras.layers.GlobalAveragePooling1D,
+        keras.layers.GlobalAveragePooling2D,
+        keras.layers.LayerNormalization,
+        keras.layers.MaxPooling1D,
+        keras.layers.MaxPooling2D,
+        keras.layers.ReLU,
+        keras.layers.Reshape,
+    )
+    return not isinstance(layer, weightless)
