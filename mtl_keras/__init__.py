@@ -3,7 +3,7 @@
 Classes are registered on import, so that `keras.saving.load_model` needs no custom objects.
 """
 
-from mtl_keras import balancing, callbacks, labels, layers, losses, metrics, tasks
+from mtl_keras import balancing, callbacks, labels, layers, losses, metrics, sharing, tasks
 from mtl_keras.labels import LabelSpec
 from mtl_keras.losses import MaskedLoss
 from mtl_keras.metrics import MaskedAUC, MaskedMetric, TaskScore, delta_m
@@ -39,5 +39,6 @@ __all__ = [
     "layers",
     "losses",
     "metrics",
+    "sharing",
     "tasks",
 ]

@@ -20,6 +20,8 @@ from mtl_keras.guard import TrainingGuard, failed_tasks
 from mtl_keras.layers.layer_metric import LayerMetric
 from mtl_keras.metrics import TaskScore
 from mtl_keras.objective import Objective
+from mtl_keras.sharing import Sharing
+from mtl_keras.soft_sharing import SoftSharing
 from mtl_keras.tasks import Task, checked_tasks
 
 
@@ -54,7 +56,7 @@ class MultiTaskModel(keras.Model):
     """
 
     # On the class: the base class reads `variables` while it is built.
-    _objective = _balanced_step = None
+    _objective = _balanced_step = soft_sharing = None
 
     # *args: Keras rebuilds a Functional subclass from its config only with this signature.
     def __init__(self, *args: Any, tasks: Sequence[Task], **kwargs: Any):
@@ -74,9 +76,20 @@ class MultiTaskModel(keras.Model):
         return self.balancer and self._balanced_step.state
 
     @property
+    def sharing(self) -> list[Sharing]:
+        """The compiled penalties of soft sharing."""
+        return list(self.soft_sharing.penalties) if self.soft_sharing else []
+
+    @property
+    def sharing_state(self) -> keras.layers.Layer | None:
+        """The penalties' variables; Keras saves and restores them with the model."""
+        return self.soft_sharing.state if self.sharing else None
+
+    @property
     def variables(self) -> list[keras.Variable]:
-        """All variables of the layers, and the balancer's."""
-        return super().variables + (self.balancer_state.variables if self.balancer else [])
+        """All variables of the layers, the balancer's and the penalties'."""
+        states = (self.balancer_state, self.sharing_state)
+        return super().variables + [v for state in states if state for v in state.variables]
 
     @property
     def trainable_weights(self) -> list[keras.Variable]:
@@ -102,6 +115,7 @@ class MultiTaskModel(keras.Model):
         scope: str = "shared",
         gramian: str = "exact",
         row_tasks: Mapping[str, int] | None = None,
+        sharing: Sharing | Sequence[Sharing] | None = None,
         **options: Any,
     ) -> None:
         """Takes losses, weights and metrics from the tasks where they are not given here.
@@ -129,6 +143,9 @@ class MultiTaskModel(keras.Model):
                 many tasks it tells apart, such as {"task": 3}: integer ids, or one-hot rows. The
                 balancer then sees one loss for each output and each of these tasks, the mean
                 over its rows, and all variables are shared.
+            sharing: penalties that draw the towers of tasks together, such as
+                `mtl_keras.sharing.L2Sharing(0.01)`; each adds its value to `loss`, whose
+                gradient nobody balances, and reports it under its name.
             options: further arguments of `keras.Model.compile`: run_eagerly,
                 steps_per_execution, jit_compile, auto_scale_loss.
 
@@ -138,8 +155,10 @@ class MultiTaskModel(keras.Model):
         optimizer = keras.optimizers.get(optimizer)
         objective = Objective(self.tasks, loss, loss_weights, metrics, weighted_metrics, score)
         step = BalancedStep(self, balancer, balancer_every, scope, gramian, row_tasks)
-        objective.arguments |= {"optimizer": optimizer, **step.arguments, **options}
-        self._objective, self._balanced_step = objective, step
+        soft = SoftSharing(self, sharing)
+        objective.arguments |= {"optimizer": optimizer, **step.arguments, **soft.arguments}
+        objective.arguments |= options
+        self._objective, self._balanced_step, self.soft_sharing = objective, step, soft
         super().compile(optimizer=optimizer, **options)
 
     def _compiled_objective(self) -> Objective:
@@ -176,6 +195,7 @@ class MultiTaskModel(keras.Model):
         # read first: where replicas wait for each other, the next one clears what layers added.
         given = (x, y, y_pred, sample_weight, training)
         own = [super().compute_loss(*given)] if self.losses else []
+        own += self.soft_sharing.terms(training)
         if not training:
             return sum(own, sum(self.update_task_losses(y, y_pred, sample_weight).values()))
         step = self._balanced_step
@@ -201,8 +221,12 @@ class MultiTaskModel(keras.Model):
     def train_step(self, *args):
         """Keras's step, or one that balances the tasks' gradients."""
         if self._balanced_step.sees_gradients:
-            return training_step.train(self, self._balanced_step, *args)
-        return super().train_step(*args)
+            result = training_step.train(self, self._balanced_step, *args)
+        else:
+            result = super().train_step(*args)
+        if self.soft_sharing.follows_updates:
+            return training_step.followed(self, result, self.soft_sharing.follow_update)
+        return result
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the tasks' metrics and returns all of the model's."""
@@ -211,10 +235,10 @@ class MultiTaskModel(keras.Model):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """The loss, the tasks' report, then what layers own."""
+        """The loss, the tasks' report, what penalties add, then what layers own."""
         metrics = super().metrics
         if self.compiled:
-            metrics.insert(1, self._compiled_objective().metrics)
+            metrics[1:1] = [self._compiled_objective().metrics, *self.soft_sharing.metrics]
         return metrics
 
     # -- fit and evaluate, with complete batches and under guard

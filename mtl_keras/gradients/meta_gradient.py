@@ -84,7 +84,7 @@ class MetaGradient:
         with keras.StatelessScope(state, collect_losses=True):
             model._clear_losses()
             losses = model.compute_task_losses(x, y, sample_weight=sample_weight)
-            own = model.losses
+            own = [*model.losses, *model.soft_sharing.values()]
             model._clear_losses()
         return [ops.stack(list(losses.values())), *([sum(own)] if own else [])], None
 
