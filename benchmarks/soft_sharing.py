@@ -104,7 +104,7 @@ def main():
     console.print(
         f"Towers {WIDTH}-512-512, batch {options.batch}, {options.steps} steps of each in turn. "
         f"Keras {keras.__version__}, {keras.backend.backend()}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores. Where `every` is set: mean, not median."
+        f"{platform.python_version()}, {os.cpu_count()} cores. With `every`: mean, not median."
     )
 
 

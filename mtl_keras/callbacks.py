@@ -11,6 +11,7 @@ from mtl_keras.balancing.auto_lambda import AutoLambda
 from mtl_keras.batches import endless_batches
 from mtl_keras.checks import checked_count
 from mtl_keras.gradients.meta_gradient import MetaGradient
+from mtl_keras.sharing import TraceNormSharing
 
 
 class AutoLambdaUpdates(keras.callbacks.Callback):
@@ -174,3 +175,55 @@ def _checked_names(names):
             f"`primary` must be a list of names of tasks, or None. Received: primary={names!r}"
         )
     return list(names)
+
+
+class EffectiveRanks(keras.callbacks.Callback):
+    """Logs after each epoch how many factors explain the stacked weights of the tasks' towers.
+
+    For each layer under a trace norm, `<path>_rank`: the effective rank of its unfolding (Roy &
+    Vetterli 2007), from 1, one factor for all tasks, to full rank, no sharing. With several
+    unfoldings `<path>_rank_0` and so on.
+
+    Args:
+        sharing: whose towers and unfoldings; default every `TraceNormSharing` of the model.
+
+    Raises:
+        ValueError: in `fit`, for a model without a trace norm when `sharing` is not given.
+
+    Example:
+
+    >>> nuclear = sharing.TraceNormSharing(0.01, exclude=("bias",))
+    >>> tasks = [BinaryTask("clicked"), RegressionTask("price")]
+    >>> model = zoo.soft_sharing(tasks, 4, [8], sharing=nuclear)
+    >>> data = np.ones((8, 4)), {"clicked": np.ones(8), "price": np.zeros(8)}
+    >>> history = model.fit(*data, callbacks=[callbacks.EffectiveRanks()], verbose=0).history
+    >>> 1 <= history["tower_0_kernel_rank"][0] <= 2
+    True
+    """
+
+    def __init__(self, sharing: TraceNormSharing | None = None):
+        super().__init__()
+        self.sharing = sharing
+
+    def on_train_begin(self, logs=None):
+        """Looks for trace norms."""
+        given = [self.sharing] if self.sharing else self.model.sharing
+        self._norms = [norm for norm in given if isinstance(norm, TraceNormSharing)]
+        if not self._norms:
+            raise ValueError(
+                "EffectiveRanks needs a model with a TraceNormSharing, or one as `sharing`. "
+                f"Received: sharing={self.sharing!r}, and a model with {self.model.sharing}"
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds the ranks to the logs."""
+        if keras.backend.backend() == "jax":
+            # Within a fit, variables have no value until they are asked for.
+            self.model.jax_state_sync()
+        for norm in self._norms:
+            for path, ranks in norm.effective_ranks(self.model).items():
+                key = f"{path.replace('/', '_')}_rank"
+                if len(ranks) == 1:
+                    logs[key] = ranks[0]
+                else:
+                    logs |= {f"{key}_{i}": rank for i, rank in enumerate(ranks)}

@@ -229,6 +229,30 @@ def test_mixed_precision(policy):
     assert np.isfinite(history["loss"]).all() and apart(model) < before
 
 
+def test_effective_ranks_are_logged():
+    penalty = TraceNormSharing(3.0, proximal=True, exclude=("bias",))
+    model = pair(penalty, optimizer=keras.optimizers.SGD(0.05))
+    history = fit(model, epochs=3, callbacks=[mtl.callbacks.EffectiveRanks()]).history
+    for path, (rank,) in penalty.effective_ranks(model).items():
+        logged = history[f"{path.replace('/', '_')}_rank"]
+        assert logged[-1] == pytest.approx(rank) and logged[-1] < logged[0]
+    with pytest.raises(ValueError, match=r"EffectiveRanks needs .*Received: sharing=None"):
+        fit(pair(L2Sharing()), callbacks=[mtl.callbacks.EffectiveRanks()])
+
+
+def test_effective_rank_of_known_spectra():
+    model = pair([], towers=(2,))
+    layers = [model.get_layer(f"{task}_tower").layers[0] for task in ("clicked", "price")]
+    shape = layers[0].kernel.shape
+    one, other = np.zeros(shape), np.zeros(shape)
+    one[0], other[1] = 1.0, 1.0
+    for kernels, expected in (((one, one), 1.0), ((one, other), 2.0), ((0 * one, 0 * one), 0.0)):
+        for layer, kernel in zip(layers, kernels, strict=True):
+            layer.kernel.assign(kernel)
+        (rank,) = TraceNormSharing().effective_ranks(model)["tower_0/kernel"]
+        assert rank == pytest.approx(expected, abs=1e-6)
+
+
 # -- what is refused
 
 
