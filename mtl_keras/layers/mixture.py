@@ -1,5 +1,6 @@
 """Mixture: the base of layers in which gates mix one bank of experts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -112,6 +113,24 @@ def with_layers(config: dict, *names: str) -> dict:
     """`config` with the layers of these names revived."""
     revive = keras.saving.deserialize_keras_object
     return config | {name: config[name] and revive(config[name]) for name in names}
+
+
+def names_of(task_names: Sequence[str] | None, num_tasks: int) -> list[str]:
+    """What parts that belong to a task are named after: the tasks, or their numbers.
+
+    Raises:
+        ValueError: when there is not one name a task, all of them different.
+    """
+    if task_names is None:
+        return [str(index) for index in range(num_tasks)]
+    names = [task_names] if isinstance(task_names, str) else list(task_names)
+    valid = all(isinstance(name, str) and name and "/" not in name for name in names)
+    if not valid or len(names) != num_tasks or len(set(names)) != num_tasks:
+        raise ValueError(
+            f"`task_names` must be {num_tasks} different names without '/'. "
+            f"Received: task_names={task_names!r}"
+        )
+    return names
 
 
 def inputs_of(features: Any, count: int, meaning: str) -> tuple:
