@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo import builders, datasets, features
-    from zoo.builders import shared_trunk, single_task
+    from zoo.builders import (
+        adatt,
+        mixture_of_experts,
+        multi_gate_mixture_of_experts,
+        progressive_layered_extraction,
+        shared_trunk,
+        single_task,
+    )
 
 __all__ = [
+    "adatt",
     "builders",
     "datasets",
     "features",
+    "mixture_of_experts",
+    "multi_gate_mixture_of_experts",
+    "progressive_layered_extraction",
     "shared_trunk",
     "single_task",
 ]

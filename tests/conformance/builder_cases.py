@@ -43,8 +43,18 @@ def numeric_case(builder, count, **options):
     return ModelCase(functools.partial(builder, tasks, WIDTH, **options), x, y)
 
 
+EXPERTS = {"experts": 2, "expert_units": [8], "towers": [4]}
+
 # By builder, what makes its case for a number of tasks.
 BUILDER_CASES = {
+    "adatt": functools.partial(numeric_case, zoo.adatt, **EXPERTS, num_shared=1),
+    "mixture_of_experts": functools.partial(numeric_case, zoo.mixture_of_experts, **EXPERTS),
+    "multi_gate_mixture_of_experts": functools.partial(
+        numeric_case, zoo.multi_gate_mixture_of_experts, **EXPERTS, trunk=[6]
+    ),
+    "progressive_layered_extraction": functools.partial(
+        numeric_case, zoo.progressive_layered_extraction, **EXPERTS, num_shared=1
+    ),
     "shared_trunk": functools.partial(numeric_case, zoo.shared_trunk, trunk=[8, 8], share=0.5),
     "single_task": functools.partial(numeric_case, zoo.single_task, trunk=[8]),
 }

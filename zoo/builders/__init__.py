@@ -1,11 +1,24 @@
 """Builders: functions that assemble and compile a multi-task model, one architecture a file.
 
 Beside them what all use: `inputs.py` (raw inputs), `backbone.py` (the layers between inputs and
-heads), `draft.py` (from tasks and features to a compiled model).
+heads), `draft.py` (from tasks and features to a compiled model), `mixture.py` (a draft with
+experts).
 """
 
+from zoo.builders.adatt import adatt
 from zoo.builders.draft import ModelOptions
+from zoo.builders.mixture_of_experts import mixture_of_experts
+from zoo.builders.multi_gate_mixture_of_experts import multi_gate_mixture_of_experts
+from zoo.builders.progressive_layered_extraction import progressive_layered_extraction
 from zoo.builders.shared_trunk import shared_trunk
 from zoo.builders.single_task import single_task
 
-__all__ = ["ModelOptions", "shared_trunk", "single_task"]
+__all__ = [
+    "ModelOptions",
+    "adatt",
+    "mixture_of_experts",
+    "multi_gate_mixture_of_experts",
+    "progressive_layered_extraction",
+    "shared_trunk",
+    "single_task",
+]
