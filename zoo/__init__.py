@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from zoo import builders, datasets, features
     from zoo.builders import (
         adatt,
+        entire_space,
         mixture_of_experts,
         multi_gate_mixture_of_experts,
         progressive_layered_extraction,
@@ -22,6 +23,7 @@ __all__ = [
     "adatt",
     "builders",
     "datasets",
+    "entire_space",
     "features",
     "mixture_of_experts",
     "multi_gate_mixture_of_experts",

@@ -6,6 +6,7 @@ exchange and attention let towers of tasks read from each other.
 
 from mtl_keras.layers.adatt import AdaTT
 from mtl_keras.layers.additive_conditioning import AdditiveConditioning
+from mtl_keras.layers.chained_probability import ChainedProbability
 from mtl_keras.layers.concat_conditioning import ConcatConditioning
 from mtl_keras.layers.conditional_normalization import ConditionalNormalization
 from mtl_keras.layers.cross_stitch import CrossStitch
@@ -38,6 +39,7 @@ __all__ = [
     "NDDR",
     "AdaTT",
     "AdditiveConditioning",
+    "ChainedProbability",
     "ConcatConditioning",
     "ConditionalNormalization",
     "CrossStitch",

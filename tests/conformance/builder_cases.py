@@ -43,11 +43,25 @@ def numeric_case(builder, count, **options):
     return ModelCase(functools.partial(builder, tasks, WIDTH, **options), x, y)
 
 
+def funnel_case(count):
+    """A funnel of two binary tasks, and others beside it."""
+    clicked, *others, returned = mixed_tasks(5)
+    tasks = [clicked, returned, *others][:count]
+    funnel = [task.name for task in tasks[:2]]
+    x = np.random.default_rng(0).normal(size=(ROWS, WIDTH)).astype("float32")
+    y = {task.name: labels_of(task, x) for task in tasks}
+    if count > 1:
+        y["clicked_and_returned"] = y["clicked"] * y["returned"]
+    build = functools.partial(zoo.entire_space, tasks, WIDTH, trunk=[8], towers=[4], funnel=funnel)
+    return ModelCase(build, x, y)
+
+
 EXPERTS = {"experts": 2, "expert_units": [8], "towers": [4]}
 
 # By builder, what makes its case for a number of tasks.
 BUILDER_CASES = {
     "adatt": functools.partial(numeric_case, zoo.adatt, **EXPERTS, num_shared=1),
+    "entire_space": funnel_case,
     "mixture_of_experts": functools.partial(numeric_case, zoo.mixture_of_experts, **EXPERTS),
     "multi_gate_mixture_of_experts": functools.partial(
         numeric_case, zoo.multi_gate_mixture_of_experts, **EXPERTS, trunk=[6]

@@ -7,6 +7,7 @@ experts).
 
 from zoo.builders.adatt import adatt
 from zoo.builders.draft import ModelOptions
+from zoo.builders.entire_space import entire_space
 from zoo.builders.mixture_of_experts import mixture_of_experts
 from zoo.builders.multi_gate_mixture_of_experts import multi_gate_mixture_of_experts
 from zoo.builders.progressive_layered_extraction import progressive_layered_extraction
@@ -16,6 +17,7 @@ from zoo.builders.single_task import single_task
 __all__ = [
     "ModelOptions",
     "adatt",
+    "entire_space",
     "mixture_of_experts",
     "multi_gate_mixture_of_experts",
     "progressive_layered_extraction",
