@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         mixture_of_experts,
         multi_gate_mixture_of_experts,
         progressive_layered_extraction,
+        ranking_with_bias_tower,
         shared_trunk,
         single_task,
     )
@@ -28,6 +29,7 @@ __all__ = [
     "mixture_of_experts",
     "multi_gate_mixture_of_experts",
     "progressive_layered_extraction",
+    "ranking_with_bias_tower",
     "shared_trunk",
     "single_task",
 ]

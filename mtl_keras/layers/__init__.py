@@ -18,6 +18,7 @@ from mtl_keras.layers.film import FiLM
 from mtl_keras.layers.gate import Gate
 from mtl_keras.layers.hierarchical_multi_gate import HierarchicalMultiGate
 from mtl_keras.layers.hyper_adapter import HyperAdapter
+from mtl_keras.layers.learned_default import LearnedDefault
 from mtl_keras.layers.low_rank_task_adapter import LowRankTaskAdapter
 from mtl_keras.layers.mixture_of_experts import MixtureOfExperts
 from mtl_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExperts
@@ -51,6 +52,7 @@ __all__ = [
     "Gate",
     "HierarchicalMultiGate",
     "HyperAdapter",
+    "LearnedDefault",
     "LowRankTaskAdapter",
     "MixtureOfExperts",
     "MultiGateMixtureOfExperts",

@@ -56,6 +56,18 @@ def funnel_case(count):
     return ModelCase(build, x, y)
 
 
+def bias_case(count):
+    """Rows with a place, which is unknown in some."""
+    case = numeric_case(zoo.multi_gate_mixture_of_experts, count)
+    place = np.arange(ROWS, dtype="int64") % 4 - 1
+    inputs = {"x": zoo.features.Numeric(0.0, 1.0, (WIDTH,))}
+    inputs["place"] = zoo.features.Categorical(num_categories=3)
+    build = functools.partial(
+        zoo.ranking_with_bias_tower, mixed_tasks(count), inputs, ["place"], **EXPERTS
+    )
+    return ModelCase(build, {"x": case.x, "place": place}, case.y)
+
+
 EXPERTS = {"experts": 2, "expert_units": [8], "towers": [4]}
 
 # By builder, what makes its case for a number of tasks.
@@ -69,6 +81,7 @@ BUILDER_CASES = {
     "progressive_layered_extraction": functools.partial(
         numeric_case, zoo.progressive_layered_extraction, **EXPERTS, num_shared=1
     ),
+    "ranking_with_bias_tower": bias_case,
     "shared_trunk": functools.partial(numeric_case, zoo.shared_trunk, trunk=[8, 8], share=0.5),
     "single_task": functools.partial(numeric_case, zoo.single_task, trunk=[8]),
 }

@@ -11,6 +11,7 @@ from zoo.builders.entire_space import entire_space
 from zoo.builders.mixture_of_experts import mixture_of_experts
 from zoo.builders.multi_gate_mixture_of_experts import multi_gate_mixture_of_experts
 from zoo.builders.progressive_layered_extraction import progressive_layered_extraction
+from zoo.builders.ranking_with_bias_tower import ranking_with_bias_tower
 from zoo.builders.shared_trunk import shared_trunk
 from zoo.builders.single_task import single_task
 
@@ -21,6 +22,7 @@ __all__ = [
     "mixture_of_experts",
     "multi_gate_mixture_of_experts",
     "progressive_layered_extraction",
+    "ranking_with_bias_tower",
     "shared_trunk",
     "single_task",
 ]

@@ -61,6 +61,10 @@ class MixtureDraft(Draft):
             return Experts(count, expert=expert.given)
         return Experts(count, expert.widths, expert.activation, dropout=expert.dropout)
 
+    def towers_on(self, mixtures: Sequence[Any]) -> dict[str, Any]:
+        """By task, what its tower makes of its mixture; mixtures are in task order."""
+        return self._towers.towers_on(dict(zip(self.names, mixtures, strict=True)))
+
     def model_on(self, mixtures: Sequence[Any]) -> MultiTaskModel:
         """The compiled model, whose towers read a mixture a task, in task order."""
-        return self.model(self._towers.towers_on(dict(zip(self.names, mixtures, strict=True))))
+        return self.model(self.towers_on(mixtures))
