@@ -14,6 +14,7 @@ from mtl_keras.layers.gate import Gate
 from mtl_keras.layers.layer_metric import log_key
 from mtl_keras.layers.mixing import mix
 from mtl_keras.layers.mixture import (
+    checked_gate,
     first_mask,
     gate_copy,
     inputs_of,
@@ -82,7 +83,10 @@ class AdaTT(keras.layers.Layer):
         self.shared_output = shared_output
         self.track_health = track_health
         self.supports_masking = True
-        self.patterns = {"experts": pattern_config(experts), "gate": gate and pattern_config(gate)}
+        self.patterns = {
+            "experts": pattern_config(experts),
+            "gate": checked_gate(gate) and pattern_config(gate),
+        }
         units, policy = num_tasks + num_shared, self.dtype_policy
         self.task_names = task_names and list(task_names)
         # No task has a name that begins like those of shared units.

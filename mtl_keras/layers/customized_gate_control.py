@@ -14,6 +14,7 @@ from mtl_keras.layers.gate import Gate
 from mtl_keras.layers.layer_metric import log_key
 from mtl_keras.layers.mixing import mix
 from mtl_keras.layers.mixture import (
+    checked_gate,
     first_mask,
     gate_copy,
     inputs_of,
@@ -85,7 +86,7 @@ class CustomizedGateControl(keras.layers.Layer):
         self.patterns = {
             "task_experts": pattern_config(task_experts),
             "shared_experts": shared_experts and pattern_config(shared_experts),
-            "gate": gate and pattern_config(gate),
+            "gate": checked_gate(gate) and pattern_config(gate),
         }
         if shared_output and shared_experts is None:
             raise ValueError(

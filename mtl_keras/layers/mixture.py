@@ -103,10 +103,15 @@ def own_copy(experts: Experts, name: str, policy: Any, *index: int) -> Experts:
 
 def gate_copy(gate: Gate | None, num_experts: int, index: int, name: str, policy: Any) -> Gate:
     """The gate of an output, made after a pattern."""
-    gate = SoftmaxGate() if gate is None else gate
-    if not isinstance(gate, Gate):
-        raise ValueError(f"`gate` must be a gate, such as SoftmaxGate(). Received: gate={gate}")
+    gate = checked_gate(gate) or SoftmaxGate()
     return gate.for_experts(num_experts, index, name=name, dtype=policy)
+
+
+def checked_gate(gate: Any) -> Gate | None:
+    """`gate` when it is one, or `None`."""
+    if gate is not None and not isinstance(gate, Gate):
+        raise ValueError(f"`gate` must be a gate, such as SoftmaxGate(). Received: gate={gate!r}")
+    return gate
 
 
 def with_layers(config: dict, *names: str) -> dict:

@@ -10,7 +10,7 @@ from mtl_keras.layers.copies import pattern_config
 from mtl_keras.layers.customized_gate_control import CustomizedGateControl
 from mtl_keras.layers.experts import Experts
 from mtl_keras.layers.gate import Gate
-from mtl_keras.layers.mixture import first_mask, with_layers
+from mtl_keras.layers.mixture import checked_gate, first_mask, with_layers
 
 
 @keras.saving.register_keras_serializable(package="mtl_keras")
@@ -77,7 +77,7 @@ class ProgressiveLayeredExtraction(keras.layers.Layer):
         self.patterns = {
             "task_experts": [pattern_config(pattern) for pattern in own],
             "shared_experts": shared_experts and [pattern_config(pattern) for pattern in shared],
-            "gate": gate and pattern_config(gate),
+            "gate": checked_gate(gate) and pattern_config(gate),
         }
         self.extractions = [
             CustomizedGateControl(

@@ -55,11 +55,23 @@ class MixtureDraft(Draft):
             )
 
     def bank(self, count: int) -> Experts:
-        """A pattern of `count` experts."""
+        """A pattern of `count` experts.
+
+        Raises:
+            ValueError: for a bad count, and experts that change the positions, which gates weigh.
+        """
         expert = self._expert
-        if expert.widths is None:
-            return Experts(count, expert=expert.given)
-        return Experts(count, expert.widths, expert.activation, dropout=expert.dropout)
+        if expert.widths is not None:
+            return Experts(count, expert.widths, expert.activation, dropout=expert.dropout)
+        bank, read = Experts(count, expert=expert.given), tuple(self.features.shape)
+        given = bank.compute_output_shape(read)
+        if given[:-2] != read[:-1]:
+            raise ValueError(
+                "`expert_units` must be widths, or a layer that keeps all axes but the last: gates "
+                "weigh positions. Let `trunk` change them. "
+                f"Received: {expert.given}, from {read} to {(*given[:-2], given[-1])}"
+            )
+        return bank
 
     def towers_on(self, mixtures: Sequence[Any]) -> dict[str, Any]:
         """By task, what its tower makes of its mixture; mixtures are in task order."""

@@ -37,9 +37,10 @@ def multi_gate_mixture_of_experts(
         inputs: as in `zoo.shared_trunk`. What experts and gates read is one tensor; it is a
             vector a row, unless `trunk` is a layer, or there is none and the expert is one.
         experts: number of experts E.
-        expert_units: widths of an expert's dense layers; or any Keras layer or model, copied
-            for each expert with draws of its own, even where it is built: experts that start
-            equal would stay close.
+        expert_units: widths of an expert's dense layers; or any Keras layer or model that keeps
+            all axes but the last, copied for each expert with draws of its own, even where it
+            is built: experts that start equal would stay close. What is pretrained belongs
+            into `trunk`.
         trunk: what comes before experts and gates, shared by all tasks: widths, or any Keras
             layer or model that returns one tensor. Default none, as in the paper.
         towers: widths of each task's layers between mixture and head, or a layer that is copied
