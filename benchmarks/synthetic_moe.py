@@ -91,10 +91,19 @@ def labels_of(x, directions, noise, correlation):
     mixed = correlation * first + math.sqrt(1 - correlation**2) * second
     labels = {}
     for task, w, own in zip(TASKS, (first, mixed.astype("float32")), noise, strict=True):
-        linear = x @ w
-        waves = sum(np.sin(a * linear + b) for a, b in zip(ALPHA, BETA, strict=True))
-        labels[task] = linear + waves + own
+        labels[task] = signal(x @ w) + own
     return labels
+
+
+def signal(z):
+    """A label without its noise."""
+    return z + sum(np.sin(a * z + b) for a, b in zip(ALPHA, BETA, strict=True))
+
+
+def noise_floor():
+    """The error that no model gets below, in thousandths: noise over variance."""
+    clean = np.var(signal(np.random.default_rng(0).standard_normal(1_000_000)))
+    return 1000 * NOISE**2 / (clean + NOISE**2)
 
 
 def data_of(seed):
@@ -220,6 +229,7 @@ def plot(done, seeds, path):
     axes.set_xticks(places, [str(p) for p in CORRELATIONS])
     axes.set_xlabel("correlation of the two tasks")
     axes.set_ylabel("test MSE / variance, in thousandths")
+    axes.axhline(noise_floor(), color="gray", linestyle="--", label="noise alone")
     axes.set_ylim(bottom=0)
     axes.set_title(f"Mean and 95 % interval over {len(seeds)} seeds; dots are seeds")
     axes.legend()
@@ -241,7 +251,8 @@ def main():
         plot(done, seeds, options.plot)
     console.print(
         f"Means with 95 % t intervals over {len(seeds)} paired seeds, {STEPS} steps of {BATCH}, "
-        f"{TEST_ROWS} test rows. Keras {keras.__version__}, TensorFlow {tf.__version__}, "
+        f"{TEST_ROWS} test rows; noise alone leaves {noise_floor():.2f}. "
+        f"Keras {keras.__version__}, TensorFlow {tf.__version__}, "
         f"Python {platform.python_version()}."
     )
 
