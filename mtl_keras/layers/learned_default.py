@@ -61,7 +61,9 @@ class LearnedDefault(keras.layers.Layer):
         if training and self.rate:
             draw = keras.random.uniform(ops.shape(known), seed=self.seed_generator)
             known = ops.logical_and(known, draw >= self.rate)
-        return ops.where(ops.expand_dims(known, -1), features, self.default)
+        # JAX's where does not take a variable.
+        default = ops.cast(self.default, features.dtype)
+        return ops.where(ops.expand_dims(known, -1), features, default)
 
     def compute_output_shape(self, features_shape: tuple, known_shape: tuple) -> tuple:
         """That of the features."""
