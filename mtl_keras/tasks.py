@@ -107,28 +107,44 @@ class Task:
         metrics = self.metrics if metrics is None else metrics
         return [masked_metric(metric, self.labels, self.units) for metric in metrics]
 
-    def build_head(self, head: Sequence[int] | keras.layers.Layer | None = None):
+    def build_head(
+        self, head: Sequence[int] | keras.layers.Layer | None = None, logits: bool = False
+    ):
         """A new head layer named after the task; outputs are float32 under any policy.
 
         Args:
             head: used where the task has no head of its own.
+            logits: whether to leave out the activation, for what `build_activation` makes of
+                logits that a model has changed; the layer is then named "<task>_logits".
+
+        Raises:
+            ValueError: for logits of a head that is a layer, whose activation is its own.
         """
         head = self.head if self.head is not None else head
+        if logits and isinstance(head, keras.layers.Layer):
+            raise self._error("head", "widths where the logits are asked for", head)
         if isinstance(head, keras.layers.Layer):
             return type(head).from_config(head.get_config() | {"name": self.name})
+        name = f"{self.name}_logits" if logits else self.name
+        activation = None if logits else self.activation
         if not head:
-            return self._output_layer(self.name)
+            return self._output_layer(name, activation)
         hidden = [
             keras.layers.Dense(width, activation="relu", name=f"{self.name}_hidden_{i}")
             for i, width in enumerate(head)
         ]
         return keras.Sequential(
-            [*hidden, self._output_layer(f"{self.name}_output")], name=self.name
+            [*hidden, self._output_layer(f"{self.name}_output", activation)], name=name
         )
 
-    def _output_layer(self, name):
+    def build_activation(self) -> keras.layers.Layer:
+        """A new layer named after the task: from logits to the output."""
         dtype = keras.config.floatx()
-        return keras.layers.Dense(self.units, activation=self.activation, name=name, dtype=dtype)
+        return keras.layers.Activation(self.activation, name=self.name, dtype=dtype)
+
+    def _output_layer(self, name, activation):
+        dtype = keras.config.floatx()
+        return keras.layers.Dense(self.units, activation=activation, name=name, dtype=dtype)
 
     def _error(self, argument, expected, received):
         return ValueError(

@@ -9,12 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo import builders, datasets, features
-    from zoo.builders import shared_trunk, single_task, soft_sharing
+    from zoo.builders import (
+        adatt,
+        entire_space,
+        mixture_of_experts,
+        multi_gate_mixture_of_experts,
+        progressive_layered_extraction,
+        ranking_with_bias_tower,
+        shared_trunk,
+        single_task,
+        soft_sharing,
+    )
 
 __all__ = [
+    "adatt",
     "builders",
     "datasets",
+    "entire_space",
     "features",
+    "mixture_of_experts",
+    "multi_gate_mixture_of_experts",
+    "progressive_layered_extraction",
+    "ranking_with_bias_tower",
     "shared_trunk",
     "single_task",
     "soft_sharing",

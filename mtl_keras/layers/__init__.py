@@ -6,6 +6,7 @@ exchange and attention let towers of tasks read from each other.
 
 from mtl_keras.layers.adatt import AdaTT
 from mtl_keras.layers.additive_conditioning import AdditiveConditioning
+from mtl_keras.layers.chained_probability import ChainedProbability
 from mtl_keras.layers.concat_conditioning import ConcatConditioning
 from mtl_keras.layers.conditional_normalization import ConditionalNormalization
 from mtl_keras.layers.cross_stitch import CrossStitch
@@ -17,6 +18,7 @@ from mtl_keras.layers.film import FiLM
 from mtl_keras.layers.gate import Gate
 from mtl_keras.layers.hierarchical_multi_gate import HierarchicalMultiGate
 from mtl_keras.layers.hyper_adapter import HyperAdapter
+from mtl_keras.layers.learned_default import LearnedDefault
 from mtl_keras.layers.low_rank_task_adapter import LowRankTaskAdapter
 from mtl_keras.layers.mixture_of_experts import MixtureOfExperts
 from mtl_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExperts
@@ -38,6 +40,7 @@ __all__ = [
     "NDDR",
     "AdaTT",
     "AdditiveConditioning",
+    "ChainedProbability",
     "ConcatConditioning",
     "ConditionalNormalization",
     "CrossStitch",
@@ -49,6 +52,7 @@ __all__ = [
     "Gate",
     "HierarchicalMultiGate",
     "HyperAdapter",
+    "LearnedDefault",
     "LowRankTaskAdapter",
     "MixtureOfExperts",
     "MultiGateMixtureOfExperts",

@@ -1,5 +1,6 @@
 """AdaTT: adaptive task-to-task fusion."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -12,7 +13,15 @@ from mtl_keras.layers.experts import Experts
 from mtl_keras.layers.gate import Gate
 from mtl_keras.layers.layer_metric import log_key
 from mtl_keras.layers.mixing import mix
-from mtl_keras.layers.mixture import first_mask, gate_copy, inputs_of, own_copy, with_layers
+from mtl_keras.layers.mixture import (
+    checked_gate,
+    first_mask,
+    gate_copy,
+    inputs_of,
+    names_of,
+    own_copy,
+    with_layers,
+)
 
 
 @keras.saving.register_keras_serializable(package="mtl_keras")
@@ -34,6 +43,7 @@ class AdaTT(keras.layers.Layer):
         shared_output: whether the shared units' outputs are given too, for a next level;
             default `False`.
         track_health: whether `ExpertHealth` reports, in training. Default `False`.
+        task_names: of the K tasks, after which banks and gates are named; default their numbers.
 
     Call arguments:
         features: (batch, ..., channels) for all, or a tuple of K + S, the tasks' first.
@@ -64,6 +74,7 @@ class AdaTT(keras.layers.Layer):
         gate: Gate | None = None,
         shared_output: bool = False,
         track_health: bool = False,
+        task_names: Sequence[str] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -72,13 +83,23 @@ class AdaTT(keras.layers.Layer):
         self.shared_output = shared_output
         self.track_health = track_health
         self.supports_masking = True
-        self.patterns = {"experts": pattern_config(experts), "gate": gate and pattern_config(gate)}
+        self.patterns = {
+            "experts": pattern_config(experts),
+            "gate": checked_gate(gate) and pattern_config(gate),
+        }
         units, policy = num_tasks + num_shared, self.dtype_policy
-        self.banks = [own_copy(experts, f"experts_{u}", policy, u) for u in range(units)]
+        self.task_names = task_names and list(task_names)
+        # No task has a name that begins like those of shared units.
+        names = [
+            [f"{part}_{name}" for name in names_of(task_names, num_tasks)]
+            + [f"shared_{part}_{u}" for u in range(self.num_shared)]
+            for part in ("experts", "gate")
+        ]
+        self.banks = [own_copy(experts, name, policy, u) for u, name in enumerate(names[0])]
         self.num_outputs = units if shared_output else num_tasks
         self.gates = [
-            gate_copy(gate, units * experts.num_experts, u, f"gate_{u}", policy)
-            for u in range(self.num_outputs)
+            gate_copy(gate, units * experts.num_experts, u, name, policy)
+            for u, name in enumerate(names[1][: self.num_outputs])
         ]
 
     def build(self, features_shape: tuple) -> None:
@@ -116,6 +137,12 @@ class AdaTT(keras.layers.Layer):
         ]
         return tuple(a + b for a, b in zip(mix(gates, every), native, strict=True))
 
+    def output_variables(self) -> list[list]:
+        """For each output, the trainable variables that it depends on: its gate is its own."""
+        banks = [variable for bank in self.banks for variable in bank.trainable_variables]
+        shared = [*banks, self.native] if self.native.trainable else banks
+        return [[*shared, *gate.trainable_variables] for gate in self.gates]
+
     def compute_output_shape(self, features_shape: tuple) -> tuple:
         """One shape an output."""
         shapes = self._inputs(features_shape)
@@ -135,6 +162,7 @@ class AdaTT(keras.layers.Layer):
             "num_shared": self.num_shared,
             "shared_output": self.shared_output,
             "track_health": self.track_health,
+            "task_names": self.task_names,
         }
 
     @classmethod

@@ -1,5 +1,6 @@
 """CustomizedGateControl: experts that belong to a task, beside experts that are shared."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -12,7 +13,15 @@ from mtl_keras.layers.experts import Experts
 from mtl_keras.layers.gate import Gate
 from mtl_keras.layers.layer_metric import log_key
 from mtl_keras.layers.mixing import mix
-from mtl_keras.layers.mixture import first_mask, gate_copy, inputs_of, own_copy, with_layers
+from mtl_keras.layers.mixture import (
+    checked_gate,
+    first_mask,
+    gate_copy,
+    inputs_of,
+    names_of,
+    own_copy,
+    with_layers,
+)
 
 
 @keras.saving.register_keras_serializable(package="mtl_keras")
@@ -28,21 +37,23 @@ class CustomizedGateControl(keras.layers.Layer):
     Args:
         num_tasks: K.
         task_experts: pattern of each task's bank.
-        shared_experts: pattern of the shared bank, with the same last width.
+        shared_experts: pattern of the shared bank, with the same last width; default `None`, no
+            shared experts: the tasks are separate.
         gate: pattern of the gates, with `num_experts` open; default `SoftmaxGate()`.
         shared_output: whether the shared gate's mixture is given too; default `False`.
         track_health: whether `ExpertHealth` reports, in training. Default `False`.
+        task_names: of the K tasks, after which banks and gates are named; default their numbers.
 
     Call arguments:
         features: (batch, ..., channels) for all, or a tuple of K + 1, the tasks' and then the
-            shared one's.
+            shared one's; of K without shared experts.
 
     Output shape:
         a tuple of K, or K + 1 with `shared_output`, (batch, ..., units) each
 
     Raises:
-        ValueError: for a bad count, built banks, banks of different widths, a tuple of another
-            length, and gates that are not finite.
+        ValueError: for a bad count, built banks, banks of different widths, a shared output
+            without shared experts, a tuple of another length, and gates that are not finite.
 
     Example:
 
@@ -60,10 +71,11 @@ class CustomizedGateControl(keras.layers.Layer):
         self,
         num_tasks: int,
         task_experts: Experts,
-        shared_experts: Experts,
+        shared_experts: Experts | None = None,
         gate: Gate | None = None,
         shared_output: bool = False,
         track_health: bool = False,
+        task_names: Sequence[str] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -73,28 +85,36 @@ class CustomizedGateControl(keras.layers.Layer):
         self.supports_masking = True
         self.patterns = {
             "task_experts": pattern_config(task_experts),
-            "shared_experts": pattern_config(shared_experts),
-            "gate": gate and pattern_config(gate),
+            "shared_experts": shared_experts and pattern_config(shared_experts),
+            "gate": checked_gate(gate) and pattern_config(gate),
         }
-        policy = self.dtype_policy
+        if shared_output and shared_experts is None:
+            raise ValueError(
+                "`shared_output` needs `shared_experts`. Received: shared_output=True, "
+                "shared_experts=None"
+            )
+        self.task_names = task_names and list(task_names)
+        names, policy = names_of(task_names, num_tasks), self.dtype_policy
         self.task_banks = [
-            own_copy(task_experts, f"experts_{k}", policy, k) for k in range(num_tasks)
+            own_copy(task_experts, f"experts_{name}", policy, k) for k, name in enumerate(names)
         ]
-        self.shared_bank = own_copy(shared_experts, "experts_shared", policy, num_tasks)
-        own, shared = task_experts.num_experts, shared_experts.num_experts
+        # "shared" may be the name of a task: not "experts_shared".
+        self.shared_bank = shared_experts and own_copy(
+            shared_experts, "shared_experts", policy, num_tasks
+        )
+        own, shared = task_experts.num_experts, shared_experts.num_experts if shared_experts else 0
         self.gates = [
-            gate_copy(gate, own + shared, k, f"gate_{k}", policy) for k in range(num_tasks)
+            gate_copy(gate, own + shared, k, f"gate_{name}", policy) for k, name in enumerate(names)
         ]
         if shared_output:
             every = num_tasks * own + shared
-            self.gates.append(gate_copy(gate, every, num_tasks, "gate_shared", policy))
+            self.gates.append(gate_copy(gate, every, num_tasks, "shared_gate", policy))
 
     def build(self, features_shape: tuple) -> None:
         """Builds experts and gates."""
-        *tasks, shared = self._inputs(features_shape)
-        shapes = [self.shared_bank.compute_output_shape(shared)]
-        self.shared_bank.build(shared)
-        for bank, shape in zip(self.task_banks, tasks, strict=True):
+        inputs = self._inputs(features_shape)
+        shapes = []
+        for bank, shape in zip(self._banks(), inputs, strict=True):
             bank.build(shape)
             shapes.append(bank.compute_output_shape(shape))
         if len({shape[-1] for shape in shapes}) != 1:
@@ -102,7 +122,7 @@ class CustomizedGateControl(keras.layers.Layer):
                 "`task_experts` and `shared_experts` must end in one width. "
                 f"Received: outputs of shapes {shapes}"
             )
-        for gate, shape in zip(self.gates, (*tasks, shared), strict=False):
+        for gate, shape in zip(self.gates, inputs, strict=False):
             gate.build(shape)
         self.health = None
         if self.track_health:
@@ -110,24 +130,26 @@ class CustomizedGateControl(keras.layers.Layer):
                 log_key(self, "experts"), [gate.num_experts for gate in self.gates]
             )
 
+    def _banks(self):
+        return self.task_banks if self.shared_bank is None else [*self.task_banks, self.shared_bank]
+
     def _inputs(self, features):
+        if self.shared_bank is None:
+            return inputs_of(features, self.num_tasks, "`num_tasks`")
         return inputs_of(features, self.num_tasks + 1, "`num_tasks` + 1")
 
     def call(self, features: Any, training: bool | None = None) -> tuple:
         """The mixture of each task, and the shared one."""
-        *tasks, shared = self._inputs(features)
-        common = self.shared_bank(shared, training=training)
-        own = [b(x, training=training) for b, x in zip(self.task_banks, tasks, strict=True)]
-        banks = [ops.concatenate([bank, common], axis=-2) for bank in own]
+        inputs = self._inputs(features)
+        outputs = [b(x, training=training) for b, x in zip(self._banks(), inputs, strict=True)]
+        own, common = outputs[: self.num_tasks], outputs[self.num_tasks :]
+        banks = [ops.concatenate([bank, *common], axis=-2) for bank in own] if common else own
         every = None
         if self.shared_output or self.health is not None:
-            every = ops.concatenate([*own, common], axis=-2)
+            every = ops.concatenate(outputs, axis=-2)
         if self.shared_output:
             banks.append(every)
-        gates = [
-            gate(x, training=training)
-            for gate, x in zip(self.gates, (*tasks, shared), strict=False)
-        ]
+        gates = [gate(x, training=training) for gate, x in zip(self.gates, inputs, strict=False)]
         if self.health is not None and training:
             self.health.update_state(gates, every)
         return tuple(mix([gate], bank)[0] for gate, bank in zip(gates, banks, strict=True))
@@ -136,7 +158,7 @@ class CustomizedGateControl(keras.layers.Layer):
         """For each output, the trainable variables that it depends on."""
         banks = [bank.trainable_variables for bank in self.task_banks]
         read = [*banks, [v for bank in banks for v in bank]] if self.shared_output else banks
-        common = self.shared_bank.trainable_variables
+        common = self.shared_bank.trainable_variables if self.shared_bank else []
         return [
             [*own, *common, *gate.trainable_variables]
             for own, gate in zip(read, self.gates, strict=True)
@@ -144,10 +166,9 @@ class CustomizedGateControl(keras.layers.Layer):
 
     def compute_output_shape(self, features_shape: tuple) -> tuple:
         """One shape an output."""
-        *tasks, shared = self._inputs(features_shape)
-        inputs = (*tasks, shared) if self.shared_output else tasks
-        units = self.shared_bank.compute_output_shape(shared)[-1]
-        return tuple((*shape[:-1], units) for shape in inputs)
+        inputs = self._inputs(features_shape)
+        units = self.task_banks[0].compute_output_shape(inputs[0])[-1]
+        return tuple((*shape[:-1], units) for shape in inputs[: len(self.gates)])
 
     def compute_mask(self, features: Any, previous_mask: Any = None) -> tuple:
         """The first mask of the features, an output."""
@@ -161,6 +182,7 @@ class CustomizedGateControl(keras.layers.Layer):
             "num_tasks": self.num_tasks,
             "shared_output": self.shared_output,
             "track_health": self.track_health,
+            "task_names": self.task_names,
         }
 
     @classmethod

@@ -1,5 +1,6 @@
 """Mixture: the base of layers in which gates mix one bank of experts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -102,16 +103,39 @@ def own_copy(experts: Experts, name: str, policy: Any, *index: int) -> Experts:
 
 def gate_copy(gate: Gate | None, num_experts: int, index: int, name: str, policy: Any) -> Gate:
     """The gate of an output, made after a pattern."""
-    gate = SoftmaxGate() if gate is None else gate
-    if not isinstance(gate, Gate):
-        raise ValueError(f"`gate` must be a gate, such as SoftmaxGate(). Received: gate={gate}")
+    gate = checked_gate(gate) or SoftmaxGate()
     return gate.for_experts(num_experts, index, name=name, dtype=policy)
+
+
+def checked_gate(gate: Any) -> Gate | None:
+    """`gate` when it is one, or `None`."""
+    if gate is not None and not isinstance(gate, Gate):
+        raise ValueError(f"`gate` must be a gate, such as SoftmaxGate(). Received: gate={gate!r}")
+    return gate
 
 
 def with_layers(config: dict, *names: str) -> dict:
     """`config` with the layers of these names revived."""
     revive = keras.saving.deserialize_keras_object
     return config | {name: config[name] and revive(config[name]) for name in names}
+
+
+def names_of(task_names: Sequence[str] | None, num_tasks: int) -> list[str]:
+    """What parts that belong to a task are named after: the tasks, or their numbers.
+
+    Raises:
+        ValueError: when there is not one name a task, all of them different.
+    """
+    if task_names is None:
+        return [str(index) for index in range(num_tasks)]
+    names = [task_names] if isinstance(task_names, str) else list(task_names)
+    valid = all(isinstance(name, str) and name and "/" not in name for name in names)
+    if not valid or len(names) != num_tasks or len(set(names)) != num_tasks:
+        raise ValueError(
+            f"`task_names` must be {num_tasks} different names without '/'. "
+            f"Received: task_names={task_names!r}"
+        )
+    return names
 
 
 def inputs_of(features: Any, count: int, meaning: str) -> tuple:

@@ -1,5 +1,6 @@
 """MultiGateMixtureOfExperts: one bank of experts, a gate a task."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -7,7 +8,7 @@ import keras
 from mtl_keras.checks import checked_count
 from mtl_keras.layers.experts import Experts
 from mtl_keras.layers.gate import Gate
-from mtl_keras.layers.mixture import Mixture, first_mask
+from mtl_keras.layers.mixture import Mixture, first_mask, names_of
 
 
 @keras.saving.register_keras_serializable(package="mtl_keras")
@@ -24,6 +25,7 @@ class MultiGateMixtureOfExperts(Mixture):
         gate: pattern of the K gates; default `SoftmaxGate()`.
         track_health: whether `ExpertHealth` reports, in training, under log keys that begin
             with the layer's path. Default `False`.
+        task_names: of the K tasks, after which the gates are named; default their numbers.
 
     Call arguments:
         features: (batch, ..., channels).
@@ -55,10 +57,12 @@ class MultiGateMixtureOfExperts(Mixture):
         experts: Experts,
         gate: Gate | None = None,
         track_health: bool = False,
+        task_names: Sequence[str] | None = None,
         **kwargs: Any,
     ):
         self.num_tasks = checked_count(num_tasks, "num_tasks")
-        names = [f"gate_{index}" for index in range(num_tasks)]
+        names = [f"gate_{name}" for name in names_of(task_names, num_tasks)]
+        self.task_names = task_names and list(task_names)
         super().__init__(experts, gate, names, track_health, **kwargs)
 
     def call(self, features: Any, context: Any = None, training: bool | None = None) -> tuple:
@@ -78,4 +82,5 @@ class MultiGateMixtureOfExperts(Mixture):
 
     def get_config(self) -> dict:
         """Constructor arguments."""
-        return {**super().get_config(), "num_tasks": self.num_tasks}
+        own = {"num_tasks": self.num_tasks, "task_names": self.task_names}
+        return {**super().get_config(), **own}

@@ -10,7 +10,7 @@ from mtl_keras.layers.copies import pattern_config
 from mtl_keras.layers.customized_gate_control import CustomizedGateControl
 from mtl_keras.layers.experts import Experts
 from mtl_keras.layers.gate import Gate
-from mtl_keras.layers.mixture import first_mask, with_layers
+from mtl_keras.layers.mixture import checked_gate, first_mask, with_layers
 
 
 @keras.saving.register_keras_serializable(package="mtl_keras")
@@ -23,11 +23,13 @@ class ProgressiveLayeredExtraction(keras.layers.Layer):
     Args:
         num_tasks: K.
         task_experts: pattern of each task's bank: one for all levels, or a list, one a level.
-        shared_experts: pattern of the shared bank, likewise.
+        shared_experts: pattern of the shared bank, likewise; default `None`, no shared experts:
+            the tasks are separate.
         levels: number of levels; default 2.
         gate: pattern of all gates, with `num_experts` open; default `SoftmaxGate()`.
         track_health: whether `ExpertHealth` reports on every level, in training. Default
             `False`.
+        task_names: of the K tasks, after which banks and gates are named; default their numbers.
 
     Call arguments:
         features: (batch, ..., channels).
@@ -55,10 +57,11 @@ class ProgressiveLayeredExtraction(keras.layers.Layer):
         self,
         num_tasks: int,
         task_experts: Experts | Sequence[Experts],
-        shared_experts: Experts | Sequence[Experts],
+        shared_experts: Experts | Sequence[Experts] | None = None,
         levels: int = 2,
         gate: Gate | None = None,
         track_health: bool = False,
+        task_names: Sequence[str] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -67,11 +70,14 @@ class ProgressiveLayeredExtraction(keras.layers.Layer):
         self.track_health = track_health
         self.supports_masking = True
         own = _one_a_level(task_experts, levels, "task_experts")
-        shared = _one_a_level(shared_experts, levels, "shared_experts")
+        shared = [None] * levels
+        if shared_experts is not None:
+            shared = _one_a_level(shared_experts, levels, "shared_experts")
+        self.task_names = task_names and list(task_names)
         self.patterns = {
             "task_experts": [pattern_config(pattern) for pattern in own],
-            "shared_experts": [pattern_config(pattern) for pattern in shared],
-            "gate": gate and pattern_config(gate),
+            "shared_experts": shared_experts and [pattern_config(pattern) for pattern in shared],
+            "gate": checked_gate(gate) and pattern_config(gate),
         }
         self.extractions = [
             CustomizedGateControl(
@@ -79,8 +85,9 @@ class ProgressiveLayeredExtraction(keras.layers.Layer):
                 own[level],
                 shared[level],
                 gate=gate,
-                shared_output=level < levels - 1,
+                shared_output=shared_experts is not None and level < levels - 1,
                 track_health=track_health,
+                task_names=task_names,
                 name=f"level_{level}",
                 dtype=self.dtype_policy,
             )
@@ -107,7 +114,8 @@ class ProgressiveLayeredExtraction(keras.layers.Layer):
             own = extraction.output_variables()
             # A task's mixture reads the task's stream and the shared one, the shared one all.
             found = [[*below, *shared, *here] for below, here in zip(tasks, own, strict=False)]
-            found.append([v for read in (*tasks, shared, *own[self.num_tasks :]) for v in read])
+            passed = own[self.num_tasks :]
+            found.append([v for read in (*tasks, shared, *passed) for v in read if passed])
         return found[:-1]
 
     def compute_output_shape(self, features_shape: tuple) -> tuple:
@@ -128,6 +136,7 @@ class ProgressiveLayeredExtraction(keras.layers.Layer):
             "num_tasks": self.num_tasks,
             "levels": self.levels,
             "track_health": self.track_health,
+            "task_names": self.task_names,
         }
 
     @classmethod
@@ -138,9 +147,9 @@ class ProgressiveLayeredExtraction(keras.layers.Layer):
 
 def _one_a_level(experts, levels, argument):
     patterns = list(experts) if isinstance(experts, (list, tuple)) else [experts] * levels
-    if len(patterns) != levels:
+    if len(patterns) != levels or None in patterns:
         raise ValueError(
             f"`{argument}` must be one pattern, or one for each of {levels} levels. "
-            f"Received: {len(patterns)} of them"
+            f"Received: {len(patterns)} of them, {argument}={patterns}"
         )
     return patterns

@@ -43,8 +43,47 @@ def numeric_case(builder, count, **options):
     return ModelCase(functools.partial(builder, tasks, WIDTH, **options), x, y)
 
 
+def funnel_case(count):
+    """A funnel of two binary tasks, and others beside it."""
+    clicked, *others, returned = mixed_tasks(5)
+    tasks = [clicked, returned, *others][:count]
+    funnel = [task.name for task in tasks[:2]]
+    x = np.random.default_rng(0).normal(size=(ROWS, WIDTH)).astype("float32")
+    y = {task.name: labels_of(task, x) for task in tasks}
+    if count > 1:
+        y["clicked_and_returned"] = y["clicked"] * y["returned"]
+    build = functools.partial(zoo.entire_space, tasks, WIDTH, trunk=[8], towers=[4], funnel=funnel)
+    return ModelCase(build, x, y)
+
+
+def bias_case(count):
+    """Rows with a place, which is unknown in some."""
+    case = numeric_case(zoo.multi_gate_mixture_of_experts, count)
+    place = np.arange(ROWS, dtype="int64") % 4 - 1
+    inputs = {"x": zoo.features.Numeric(0.0, 1.0, (WIDTH,))}
+    inputs["place"] = zoo.features.Categorical(num_categories=3)
+    # Keras saves no state of what draws random numbers: a loaded model would hide other rows.
+    options = {"bias_dropout": 0.0, **EXPERTS}
+    build = functools.partial(
+        zoo.ranking_with_bias_tower, mixed_tasks(count), inputs, ["place"], **options
+    )
+    return ModelCase(build, {"x": case.x, "place": place}, case.y)
+
+
+EXPERTS = {"experts": 2, "expert_units": [8], "towers": [4]}
+
 # By builder, what makes its case for a number of tasks.
 BUILDER_CASES = {
+    "adatt": functools.partial(numeric_case, zoo.adatt, **EXPERTS, num_shared=1),
+    "entire_space": funnel_case,
+    "mixture_of_experts": functools.partial(numeric_case, zoo.mixture_of_experts, **EXPERTS),
+    "multi_gate_mixture_of_experts": functools.partial(
+        numeric_case, zoo.multi_gate_mixture_of_experts, **EXPERTS, trunk=[6]
+    ),
+    "progressive_layered_extraction": functools.partial(
+        numeric_case, zoo.progressive_layered_extraction, **EXPERTS, num_shared=1
+    ),
+    "ranking_with_bias_tower": bias_case,
     "shared_trunk": functools.partial(numeric_case, zoo.shared_trunk, trunk=[8, 8], share=0.5),
     "single_task": functools.partial(numeric_case, zoo.single_task, trunk=[8]),
     "soft_sharing": functools.partial(numeric_case, zoo.soft_sharing, towers=[8]),

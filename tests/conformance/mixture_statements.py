@@ -46,13 +46,13 @@ def softmax_gated(gate_weights, seen, outputs):
 def gate_control(weights, features):
     """A level of two tasks' gates and a shared gate, with tanh experts."""
     *tasks, shared = features if isinstance(features, tuple) else (features,) * 3
-    common = expert_outputs(below(weights, "experts_shared"), shared, np.tanh)
+    common = expert_outputs(below(weights, "shared_experts"), shared, np.tanh)
     own = [expert_outputs(below(weights, f"experts_{k}"), x, np.tanh) for k, x in enumerate(tasks)]
     outputs = [
         softmax_gated(below(weights, f"gate_{k}"), x, own[k] + common) for k, x in enumerate(tasks)
     ]
-    if "gate_shared/kernel" not in weights:
+    if "shared_gate/kernel" not in weights:
         return tuple(outputs)
     every = [output for bank in own for output in bank] + common
-    outputs.append(softmax_gated(below(weights, "gate_shared"), shared, every))
+    outputs.append(softmax_gated(below(weights, "shared_gate"), shared, every))
     return tuple(outputs)

@@ -1,7 +1,7 @@
 """What lies between inputs and heads: whole, cut in two at a depth, or once a task."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,8 +15,9 @@ class Backbone:
     """Blocks of layers, of which a builder shares the first ones and copies the rest.
 
     Args:
-        layers: widths of dense layers, or any Keras layer or model. The layers of a
-            `keras.Sequential` are blocks that can be cut apart; anything else is one block.
+        layers: widths of dense layers, or any Keras layer or model; None for no layer. The
+            layers of a `keras.Sequential` are blocks that can be cut apart; anything else is one
+            block.
         activation: of the dense layers.
         dropout: rate after each of the dense layers.
         argument: what `layers` is called, for errors.
@@ -27,13 +28,15 @@ class Backbone:
 
     def __init__(
         self,
-        layers: Sequence[int] | keras.layers.Layer,
+        layers: Sequence[int] | keras.layers.Layer | None,
         activation: Any = "relu",
         dropout: float = 0.0,
         argument: str = "trunk",
     ):
         self.given = layers if isinstance(layers, keras.layers.Layer) else None
-        self.widths = None if self.given else checked_widths(layers, argument)
+        self.widths = None
+        if self.given is None:
+            self.widths = () if layers is None else checked_widths(layers, argument)
         self.activation, self.dropout = activation, dropout
         self.argument = argument
 
@@ -45,7 +48,7 @@ class Backbone:
     @property
     def depth(self) -> int:
         """How many blocks there are."""
-        return len(self.widths or self._given_blocks())
+        return len(self._given_blocks() if self.widths is None else self.widths)
 
     def num_shared(self, share: float) -> int:
         """How many blocks are shared at `share`, from 0, none, to 1, all of them.
@@ -98,10 +101,16 @@ class Backbone:
         self, names: Sequence[str], features: Any, start: int = 0, stop: int | None = None
     ) -> dict[str, Any]:
         """By name, what a copy of the blocks from `start` to `stop` makes of `features`."""
-        copies = [self.copy(f"{name}_tower", i, start, stop) for i, name in enumerate(names)]
+        return self.towers_on(dict.fromkeys(names, features), start, stop)
+
+    def towers_on(
+        self, features: Mapping[str, Any], start: int = 0, stop: int | None = None
+    ) -> dict[str, Any]:
+        """By name, what a copy of the blocks makes of that name's own features."""
+        copies = [self.copy(f"{name}_tower", i, start, stop) for i, name in enumerate(features)]
         return {
-            name: copy(features) if copy else features
-            for name, copy in zip(names, copies, strict=True)
+            name: copy(own) if copy else own
+            for (name, own), copy in zip(features.items(), copies, strict=True)
         }
 
     def _dense(self, blocks, role):

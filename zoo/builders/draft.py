@@ -107,16 +107,29 @@ class Draft:
         Raises:
             ValueError: for features that heads cannot read, and tasks named like a layer.
         """
+        return self.compiled(self.heads(features))
+
+    def heads(self, features: Mapping[str, Any], logits: bool = False) -> dict[str, Any]:
+        """By task, what the head of each task in `features` makes of them.
+
+        Args:
+            features: as in `model`, of all tasks or of some.
+            logits: whether to leave out the activations, see `Task.build_head`.
+
+        Raises:
+            ValueError: as `model`, and for logits of a head that is a layer.
+        """
         self._check_names(features)
-        outputs = {
-            task.name: task.build_head(self._head)(_read(features[task.name], task))
+        return {
+            task.name: task.build_head(self._head, logits)(_read(features[task.name], task))
             for task in self.tasks
+            if task.name in features
         }
-        return self.compiled(outputs)
 
     def compiled(self, outputs: Mapping[str, Any]) -> MultiTaskModel:
         """The compiled model with these outputs by task."""
-        model = MultiTaskModel(self.inputs, dict(outputs), tasks=self.tasks, name=self._name)
+        outputs = {name: outputs[name] for name in self.names}
+        model = MultiTaskModel(self.inputs, outputs, tasks=self.tasks, name=self._name)
         model.compile(**self._compile)
         return model
 

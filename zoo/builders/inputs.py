@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.features import KINDS, Feature
+from mtl_keras.layers import LearnedDefault
+from zoo.features import KINDS, Categorical, Feature, Numeric
 
 
 def encode_inputs(inputs: Any, adapt: Any = None, as_vector: bool = True) -> tuple[Any, Any]:
@@ -60,6 +61,55 @@ def _encode_features(features, adapt, as_vector):
     preprocess = keras.Model(raw, encoded, name="preprocessing")
     inputs = {name: feature.input(name) for name, feature in features.items()}
     return inputs, preprocess(inputs)
+
+
+def encode_optional(
+    features: Mapping[str, Any], adapt: Any, hidden: float, name: str
+) -> tuple[dict, Any]:
+    """Keras inputs and one vector a row of features that may be unknown.
+
+    Unknown are NaN, ids that are no category, and what is not in a vocabulary; a learned vector
+    stands for each feature there, see `LearnedDefault`.
+
+    Args:
+        features: dict from name to `Numeric` or `Categorical`, or to their kinds by name.
+        adapt: as in `encode_inputs`.
+        hidden: share of rows in which a feature is taken for unknown, in training.
+        name: of the model of their preprocessing.
+
+    Raises:
+        ValueError: as `encode_inputs`, and for other features.
+    """
+    features = {name: _feature(name, feature, adapt) for name, feature in features.items()}
+    raw = {name: feature.input(name) for name, feature in features.items()}
+    vectors = []
+    for own, feature in features.items():
+        encoded, known = _encode_optional(raw[own], feature, own)
+        vectors.append(LearnedDefault(hidden, name=f"{own}_or_default")(encoded, known))
+    preprocess = keras.Model(raw, _vector(vectors), name=name)
+    inputs = {name: feature.input(name) for name, feature in features.items()}
+    return inputs, preprocess(inputs)
+
+
+def _encode_optional(raw, feature, name):
+    """A feature as a vector, finite where it is unknown, and where it is known, (batch,)."""
+    encode = feature.preprocessor(name)
+    if isinstance(feature, Numeric):
+        broken = keras.ops.isnan(raw)
+        axes = tuple(range(1, len(raw.shape)))
+        known = keras.ops.logical_not(keras.ops.any(broken, axes) if axes else broken)
+        return feature.vector(encode(keras.ops.where(broken, 0.0, raw)), name), known
+    if not isinstance(feature, Categorical):
+        raise ValueError(
+            f"Feature '{name}', which may be unknown, must be numeric or categorical. "
+            f"Received: {feature}"
+        )
+    if feature.num_categories is None:
+        encoded = encode(raw)
+        # The first column is that of all that is not in the vocabulary.
+        return encoded, keras.ops.equal(encoded[:, 0], 0)
+    known = keras.ops.logical_and(raw >= 0, raw < feature.num_categories)
+    return encode(keras.ops.where(known, raw, 0)), known
 
 
 def _is_size(size):

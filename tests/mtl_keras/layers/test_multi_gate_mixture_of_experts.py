@@ -119,3 +119,12 @@ def test_gates_and_experts_all_start_different():
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match=r"`num_tasks`.*Received: num_tasks=0"):
         MultiGateMixtureOfExperts(0, Experts(2, 3))
+
+
+def test_gates_are_named_after_tasks():
+    layer = MultiGateMixtureOfExperts(2, Experts(2, 3), task_names=["clicked", "liked"])
+    assert [gate.name for gate in layer.gates] == ["gate_clicked", "gate_liked"]
+    again = MultiGateMixtureOfExperts.from_config(layer.get_config())
+    assert [gate.name for gate in again.gates] == ["gate_clicked", "gate_liked"]
+    with pytest.raises(ValueError, match=r"`task_names` must be 2 .*Received: task_names='ab'"):
+        MultiGateMixtureOfExperts(2, Experts(2, 3), task_names="ab")
