@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo import builders, datasets, features
-    from zoo.builders import shared_trunk, single_task
+    from zoo.builders import shared_trunk, single_task, task_conditioned
 
 __all__ = [
     "builders",
@@ -17,6 +17,7 @@ __all__ = [
     "features",
     "shared_trunk",
     "single_task",
+    "task_conditioned",
 ]
 
 _MODULES = ("builders", "datasets", "features")

@@ -8,6 +8,7 @@ from mtl_keras.layers.adatt import AdaTT
 from mtl_keras.layers.additive_conditioning import AdditiveConditioning
 from mtl_keras.layers.concat_conditioning import ConcatConditioning
 from mtl_keras.layers.conditional_normalization import ConditionalNormalization
+from mtl_keras.layers.constant_context import ConstantContext
 from mtl_keras.layers.cross_stitch import CrossStitch
 from mtl_keras.layers.customized_gate_control import CustomizedGateControl
 from mtl_keras.layers.dselect_k_gate import DSelectKGate
@@ -40,6 +41,7 @@ __all__ = [
     "AdditiveConditioning",
     "ConcatConditioning",
     "ConditionalNormalization",
+    "ConstantContext",
     "CrossStitch",
     "CustomizedGateControl",
     "DSelectKGate",

@@ -7,5 +7,6 @@ heads), `draft.py` (from tasks and features to a compiled model).
 from zoo.builders.draft import ModelOptions
 from zoo.builders.shared_trunk import shared_trunk
 from zoo.builders.single_task import single_task
+from zoo.builders.task_conditioned import task_conditioned
 
-__all__ = ["ModelOptions", "shared_trunk", "single_task"]
+__all__ = ["ModelOptions", "shared_trunk", "single_task", "task_conditioned"]
