@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo import builders, datasets, features
-    from zoo.builders import shared_trunk, single_task, task_conditioned
+    from zoo.builders import cross_stitch, nddr, shared_trunk, single_task, sluice, task_conditioned
 
 __all__ = [
     "builders",
+    "cross_stitch",
     "datasets",
     "features",
+    "nddr",
     "shared_trunk",
     "single_task",
+    "sluice",
     "task_conditioned",
 ]
 

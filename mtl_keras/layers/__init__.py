@@ -24,6 +24,7 @@ from mtl_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExp
 from mtl_keras.layers.multiplicative_conditioning import MultiplicativeConditioning
 from mtl_keras.layers.nddr import NDDR
 from mtl_keras.layers.progressive_layered_extraction import ProgressiveLayeredExtraction
+from mtl_keras.layers.skip_mixture import SkipMixture
 from mtl_keras.layers.sluice_unit import SluiceUnit
 from mtl_keras.layers.softmax_gate import SoftmaxGate
 from mtl_keras.layers.sub_network_routing import SubNetworkRouting
@@ -56,6 +57,7 @@ __all__ = [
     "MultiGateMixtureOfExperts",
     "MultiplicativeConditioning",
     "ProgressiveLayeredExtraction",
+    "SkipMixture",
     "SluiceUnit",
     "SoftmaxGate",
     "SubNetworkRouting",

@@ -4,9 +4,20 @@ Beside them what all use: `inputs.py` (raw inputs), `backbone.py` (the layers be
 heads), `draft.py` (from tasks and features to a compiled model).
 """
 
+from zoo.builders.cross_stitch import cross_stitch
 from zoo.builders.draft import ModelOptions
+from zoo.builders.nddr import nddr
 from zoo.builders.shared_trunk import shared_trunk
 from zoo.builders.single_task import single_task
+from zoo.builders.sluice import sluice
 from zoo.builders.task_conditioned import task_conditioned
 
-__all__ = ["ModelOptions", "shared_trunk", "single_task", "task_conditioned"]
+__all__ = [
+    "ModelOptions",
+    "cross_stitch",
+    "nddr",
+    "shared_trunk",
+    "single_task",
+    "sluice",
+    "task_conditioned",
+]

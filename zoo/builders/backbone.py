@@ -116,6 +116,16 @@ class Backbone:
             for name, copy in zip(names, copies, strict=True)
         }
 
+    def one_tensor(self, features: Any) -> Any:
+        """`features`, what a block gave, when that is one tensor.
+
+        Raises:
+            ValueError: naming the argument otherwise.
+        """
+        if not isinstance(features, keras.KerasTensor):
+            raise ValueError(f"`{self.argument}` must return one tensor. Received: {features}")
+        return features
+
     def gate(self, name: str, count: int, start: int = 0) -> TaskGate | None:
         """`count` copies of the blocks from `start` on, of which ids choose one for each row."""
         copies = [self.copy(f"{name}_{i}_tower", i, start) for i in range(count)]
