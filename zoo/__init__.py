@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo import builders, datasets, features
-    from zoo.builders import cross_stitch, nddr, shared_trunk, single_task, sluice, task_conditioned
+    from zoo.builders import (
+        cross_stitch,
+        nddr,
+        shared_trunk,
+        single_task,
+        sluice,
+        task_attention,
+        task_conditioned,
+    )
 
 __all__ = [
     "builders",
@@ -20,6 +28,7 @@ __all__ = [
     "shared_trunk",
     "single_task",
     "sluice",
+    "task_attention",
     "task_conditioned",
 ]
 

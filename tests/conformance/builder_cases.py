@@ -50,5 +50,6 @@ BUILDER_CASES = {
     "shared_trunk": functools.partial(numeric_case, zoo.shared_trunk, trunk=[8, 8], share=0.5),
     "single_task": functools.partial(numeric_case, zoo.single_task, trunk=[8]),
     "sluice": functools.partial(numeric_case, zoo.sluice, towers=[8, 8]),
+    "task_attention": functools.partial(numeric_case, zoo.task_attention, trunk=[8, 8]),
     "task_conditioned": functools.partial(numeric_case, zoo.task_conditioned, trunk=[8, 8]),
 }

@@ -10,6 +10,7 @@ from zoo.builders.nddr import nddr
 from zoo.builders.shared_trunk import shared_trunk
 from zoo.builders.single_task import single_task
 from zoo.builders.sluice import sluice
+from zoo.builders.task_attention import task_attention
 from zoo.builders.task_conditioned import task_conditioned
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "shared_trunk",
     "single_task",
     "sluice",
+    "task_attention",
     "task_conditioned",
 ]
