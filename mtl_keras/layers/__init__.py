@@ -16,6 +16,7 @@ from mtl_keras.layers.expert_health import ExpertHealth
 from mtl_keras.layers.experts import Experts
 from mtl_keras.layers.film import FiLM
 from mtl_keras.layers.gate import Gate
+from mtl_keras.layers.gradient_reversal import GradientReversal
 from mtl_keras.layers.hierarchical_multi_gate import HierarchicalMultiGate
 from mtl_keras.layers.hyper_adapter import HyperAdapter
 from mtl_keras.layers.low_rank_task_adapter import LowRankTaskAdapter
@@ -23,6 +24,7 @@ from mtl_keras.layers.mixture_of_experts import MixtureOfExperts
 from mtl_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExperts
 from mtl_keras.layers.multiplicative_conditioning import MultiplicativeConditioning
 from mtl_keras.layers.nddr import NDDR
+from mtl_keras.layers.orthogonality_penalty import OrthogonalityPenalty
 from mtl_keras.layers.progressive_layered_extraction import ProgressiveLayeredExtraction
 from mtl_keras.layers.skip_mixture import SkipMixture
 from mtl_keras.layers.sluice_unit import SluiceUnit
@@ -30,6 +32,7 @@ from mtl_keras.layers.softmax_gate import SoftmaxGate
 from mtl_keras.layers.sub_network_routing import SubNetworkRouting
 from mtl_keras.layers.task_adapter import TaskAdapter
 from mtl_keras.layers.task_attention import TaskAttention
+from mtl_keras.layers.task_discriminator import TaskDiscriminator
 from mtl_keras.layers.task_embedding import TaskEmbedding
 from mtl_keras.layers.task_gate import TaskGate
 from mtl_keras.layers.task_routing import TaskRouting
@@ -50,12 +53,14 @@ __all__ = [
     "Experts",
     "FiLM",
     "Gate",
+    "GradientReversal",
     "HierarchicalMultiGate",
     "HyperAdapter",
     "LowRankTaskAdapter",
     "MixtureOfExperts",
     "MultiGateMixtureOfExperts",
     "MultiplicativeConditioning",
+    "OrthogonalityPenalty",
     "ProgressiveLayeredExtraction",
     "SkipMixture",
     "SluiceUnit",
@@ -63,6 +68,7 @@ __all__ = [
     "SubNetworkRouting",
     "TaskAdapter",
     "TaskAttention",
+    "TaskDiscriminator",
     "TaskEmbedding",
     "TaskGate",
     "TaskRouting",
