@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zoo.builders import (
         cross_stitch,
         nddr,
+        shared_private,
         shared_trunk,
         single_task,
         sluice,
@@ -25,6 +26,7 @@ __all__ = [
     "datasets",
     "features",
     "nddr",
+    "shared_private",
     "shared_trunk",
     "single_task",
     "sluice",

@@ -47,6 +47,7 @@ def numeric_case(builder, count, **options):
 BUILDER_CASES = {
     "cross_stitch": functools.partial(numeric_case, zoo.cross_stitch, towers=[8, 8]),
     "nddr": functools.partial(numeric_case, zoo.nddr, towers=[8]),
+    "shared_private": functools.partial(numeric_case, zoo.shared_private, trunk=[8]),
     "shared_trunk": functools.partial(numeric_case, zoo.shared_trunk, trunk=[8, 8], share=0.5),
     "single_task": functools.partial(numeric_case, zoo.single_task, trunk=[8]),
     "sluice": functools.partial(numeric_case, zoo.sluice, towers=[8, 8]),

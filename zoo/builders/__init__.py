@@ -7,6 +7,7 @@ heads), `draft.py` (from tasks and features to a compiled model).
 from zoo.builders.cross_stitch import cross_stitch
 from zoo.builders.draft import ModelOptions
 from zoo.builders.nddr import nddr
+from zoo.builders.shared_private import shared_private
 from zoo.builders.shared_trunk import shared_trunk
 from zoo.builders.single_task import single_task
 from zoo.builders.sluice import sluice
@@ -17,6 +18,7 @@ __all__ = [
     "ModelOptions",
     "cross_stitch",
     "nddr",
+    "shared_private",
     "shared_trunk",
     "single_task",
     "sluice",
