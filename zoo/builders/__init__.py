@@ -1,7 +1,8 @@
 """Builders: functions that assemble and compile a multi-task model, one architecture a file.
 
 Beside them what all use: `inputs.py` (raw inputs), `backbone.py` (the layers between inputs and
-heads), `draft.py` (from tasks and features to a compiled model).
+heads), `draft.py` (from tasks and features to a compiled model), `exchange.py` (towers that read
+each other).
 """
 
 from zoo.builders.cross_stitch import cross_stitch
