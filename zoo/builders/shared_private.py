@@ -44,9 +44,10 @@ def shared_private(
     - Tasks as outputs: each has a private encoder, and all are predicted for each row.
     - Tasks as rows, with `row_input`, as in the paper: each row belongs to one of
       `num_row_tasks` (a domain, a language, a shop), which a further input of ids, (batch,),
-      says. There is a private encoder for each, that reads its own rows; `tasks` are what is
-      predicted for every row, often one, and their heads are the same for all rows. A balancer
-      then weighs the losses of the rows' tasks: see `row_tasks` in `MultiTaskModel.compile`.
+      says. There is a private encoder for each, that is trained by its own rows; `tasks` are
+      what is predicted for every row, often one, and their heads are the same for all rows. All
+      encoders run on the whole batch, so a step costs num_row_tasks + 1 of them. A balancer
+      weighs the losses of the rows' tasks: see `row_tasks` in `MultiTaskModel.compile`.
 
     The losses are no tasks: no balancer weighs them. They are part of `loss`, and appear without
     their strengths under log keys of their own: "<task>_orthogonality_loss", or with rows

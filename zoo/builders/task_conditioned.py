@@ -61,9 +61,9 @@ def task_conditioned(
       each head reads its own result; a step costs about as much as a network a task.
     - Tasks as rows, with `row_input`: each row belongs to one of `num_row_tasks` (a language, a
       shop, a domain), which a further input of ids, (batch,), says. The trunk is applied
-      once, each row under its own condition, and `tasks` are what is predicted for every row,
-      often one. Their heads are the same for all rows. A balancer then weighs the losses of
-      the rows' tasks: see `row_tasks` in `MultiTaskModel.compile`.
+      once, each row under its own condition (for "gate", all trunks are), and `tasks` are what
+      is predicted for every row, often one. Their heads are the same for all rows. A balancer
+      then weighs the losses of the rows' tasks: see `row_tasks` in `MultiTaskModel.compile`.
 
     Sources: Finn 2019, Stanford CS330, on conditioning by a task; Perez et al. 2018, "FiLM";
     and those that the layers name. Where each of a layer's positions is told the task, heads
