@@ -11,29 +11,41 @@ if TYPE_CHECKING:
     from zoo import builders, datasets, features
     from zoo.builders import (
         adatt,
+        cross_stitch,
         entire_space,
         mixture_of_experts,
         multi_gate_mixture_of_experts,
+        nddr,
         progressive_layered_extraction,
         ranking_with_bias_tower,
+        shared_private,
         shared_trunk,
         single_task,
+        sluice,
         soft_sharing,
+        task_attention,
+        task_conditioned,
     )
 
 __all__ = [
     "adatt",
     "builders",
+    "cross_stitch",
     "datasets",
     "entire_space",
     "features",
     "mixture_of_experts",
     "multi_gate_mixture_of_experts",
+    "nddr",
     "progressive_layered_extraction",
     "ranking_with_bias_tower",
+    "shared_private",
     "shared_trunk",
     "single_task",
+    "sluice",
     "soft_sharing",
+    "task_attention",
+    "task_conditioned",
 ]
 
 _MODULES = ("builders", "datasets", "features")

@@ -73,11 +73,20 @@ class TaskGradients:
         copies = [self.forks[i] for indices in reads.values() for i in indices]
         heads = lambda copies: self._run_heads(copies, reads, *cut)  # noqa: E731
         sources = graph.heads + self._trained[len(graph.shared) :]
-        (total,), (self.y_pred, self.losses), pull = vjp(heads, sources, copies, self._state)
-        found = pull([ops.ones_like(total) * self.scale])
+        totals, (self.y_pred, self.losses), pull = vjp(heads, sources, copies, self._state)
+        one = ops.ones_like(totals[0]) * self.scale
+        found = pull([one, *[None] * len(totals[1:])])
         self._head_gradients = dict(zip(map(id, sources), found, strict=False))
         self._cotangents = self._by_task(found[len(sources) :], reads)
-        self.total = ops.stop_gradient(sum(outputs[len(self.forks) :], total))
+        if self._members is not None:
+            self._cotangents = self._by_group(self._cotangents)
+        self._cotangents_of_added = [None] * len(self.forks)
+        if totals[1:]:
+            found = pull([None, one])
+            _add(self._head_gradients, sources, found[: len(sources)])
+            by_fork = zip(*self._by_task(found[len(sources) :], reads).values(), strict=True)
+            self._cotangents_of_added = [_sum(cotangents) for cotangents in by_fork]
+        self.total = ops.stop_gradient(sum([*outputs[len(self.forks) :], *totals]))
 
     def _run_trunk(self, inputs, probes):
         probing = self.dense.probed(probes) if probes else contextlib.nullcontext([])
@@ -88,7 +97,7 @@ class TaskGradients:
         # of an output that is a fork itself, the logits are one too.
         beside = [i for i, fork in enumerate(forks) if hasattr(fork, "_keras_logits")]
         self._logits = {i: len(forks) + position for position, i in enumerate(beside)}
-        added = self._added_losses(self._trained)
+        added = self._added_losses(self._trained, self._losses_of_layers())
         self._has_added = bool(added)
         logits = [forks[i]._keras_logits for i in beside]
         return [*forks, *logits, *added], (passed, masks, probed_inputs)
@@ -108,6 +117,7 @@ class TaskGradients:
                     copy._keras_logits = own[self._logits[i]]
             y_pred[task] = graph.run_head(task, forks, passed)
         # Before replicas wait for each other: the next one clears what layers added.
+        of_layers = self._losses_of_layers()
         added = self._added_losses(graph.heads)
         y, sample_weight = self._batch
         losses = model.update_task_losses(y, y_pred, sample_weight, self._members)
@@ -115,18 +125,24 @@ class TaskGradients:
         total = sum([*losses.values(), *added])
         if self._members is not None:
             reported, total = ops.reshape(reported, (-1,)), ops.sum(total)
-        return [total], (y_pred, reported)
+        # Apart: what a head adds may reach the forks, and there would pass for its task's.
+        return [total, *([sum(of_layers) / num_replicas()] if of_layers else [])], (
+            y_pred,
+            reported,
+        )
 
-    def _added_losses(self, variables):
+    def _added_losses(self, variables, of_layers=()):
         # Regularisers and losses that layers add are no tasks: nobody balances them.
-        model = self._model
-        regularised = sum(v.regularizer is not None for v in model.trainable_weights)
-        losses = list(model.losses)
-        added = losses[: len(losses) - regularised]
-        added += [
+        added = [
             v.regularizer(ops.convert_to_tensor(v)) for v in variables if v.regularizer is not None
         ]
+        added = [*of_layers, *added]
         return [sum(added) / num_replicas()] if added else []
+
+    def _losses_of_layers(self):
+        regularised = sum(v.regularizer is not None for v in self._model.trainable_weights)
+        losses = list(self._model.losses)
+        return losses[: len(losses) - regularised]
 
     def _by_task(self, cotangents, reads):
         # By task, one cotangent a fork; None where the head does not read it.
@@ -135,8 +151,9 @@ class TaskGradients:
             own = dict(zip(indices, cotangents[position:], strict=False))
             position += len(indices)
             found[task] = [own.get(i) for i in range(len(self.forks))]
-        if self._members is None:
-            return found
+        return found
+
+    def _by_group(self, found):
         return {
             (task, group): [c if c is None else _of_rows(c, self._members[:, group]) for c in own]
             for task, own in found.items()
@@ -239,10 +256,11 @@ class TaskGradients:
                 _add(found, variables, own)
         for variable, gradient in zip(graph.shared, shared, strict=True):
             found[id(variable)] = gradient
+        cotangents = list(self._cotangents_of_added)
         if self._has_added:
-            cotangents = [None] * len(self.forks)
-            one = ops.ones_like(self.total) * self.scale
-            _add(found, self._trained, self._pull([*cotangents, one], self._trained))
+            cotangents.append(ops.ones_like(self.total) * self.scale)
+        if any(cotangent is not None for cotangent in cotangents):
+            _add(found, self._trained, self._pull(cotangents, self._trained))
         return [found.get(id(v)) for v in self._model.trainable_variables]
 
     def _pull(self, cotangents, variables, probes=False):
@@ -290,6 +308,11 @@ def _add(found, variables, gradients):
         if gradient is not None:
             present = found.get(id(variable))
             found[id(variable)] = gradient if present is None else present + gradient
+
+
+def _sum(cotangents):
+    present = [cotangent for cotangent in cotangents if cotangent is not None]
+    return sum(present[1:], present[0]) if present else None
 
 
 def _weighted_sum(cotangents, weights):

@@ -9,6 +9,7 @@ from mtl_keras.layers.additive_conditioning import AdditiveConditioning
 from mtl_keras.layers.chained_probability import ChainedProbability
 from mtl_keras.layers.concat_conditioning import ConcatConditioning
 from mtl_keras.layers.conditional_normalization import ConditionalNormalization
+from mtl_keras.layers.constant_context import ConstantContext
 from mtl_keras.layers.cross_stitch import CrossStitch
 from mtl_keras.layers.customized_gate_control import CustomizedGateControl
 from mtl_keras.layers.dselect_k_gate import DSelectKGate
@@ -16,6 +17,7 @@ from mtl_keras.layers.expert_health import ExpertHealth
 from mtl_keras.layers.experts import Experts
 from mtl_keras.layers.film import FiLM
 from mtl_keras.layers.gate import Gate
+from mtl_keras.layers.gradient_reversal import GradientReversal
 from mtl_keras.layers.hierarchical_multi_gate import HierarchicalMultiGate
 from mtl_keras.layers.hyper_adapter import HyperAdapter
 from mtl_keras.layers.learned_default import LearnedDefault
@@ -24,12 +26,15 @@ from mtl_keras.layers.mixture_of_experts import MixtureOfExperts
 from mtl_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExperts
 from mtl_keras.layers.multiplicative_conditioning import MultiplicativeConditioning
 from mtl_keras.layers.nddr import NDDR
+from mtl_keras.layers.orthogonality_penalty import OrthogonalityPenalty
 from mtl_keras.layers.progressive_layered_extraction import ProgressiveLayeredExtraction
+from mtl_keras.layers.skip_mixture import SkipMixture
 from mtl_keras.layers.sluice_unit import SluiceUnit
 from mtl_keras.layers.softmax_gate import SoftmaxGate
 from mtl_keras.layers.sub_network_routing import SubNetworkRouting
 from mtl_keras.layers.task_adapter import TaskAdapter
 from mtl_keras.layers.task_attention import TaskAttention
+from mtl_keras.layers.task_discriminator import TaskDiscriminator
 from mtl_keras.layers.task_embedding import TaskEmbedding
 from mtl_keras.layers.task_gate import TaskGate
 from mtl_keras.layers.task_routing import TaskRouting
@@ -43,6 +48,7 @@ __all__ = [
     "ChainedProbability",
     "ConcatConditioning",
     "ConditionalNormalization",
+    "ConstantContext",
     "CrossStitch",
     "CustomizedGateControl",
     "DSelectKGate",
@@ -50,6 +56,7 @@ __all__ = [
     "Experts",
     "FiLM",
     "Gate",
+    "GradientReversal",
     "HierarchicalMultiGate",
     "HyperAdapter",
     "LearnedDefault",
@@ -57,12 +64,15 @@ __all__ = [
     "MixtureOfExperts",
     "MultiGateMixtureOfExperts",
     "MultiplicativeConditioning",
+    "OrthogonalityPenalty",
     "ProgressiveLayeredExtraction",
+    "SkipMixture",
     "SluiceUnit",
     "SoftmaxGate",
     "SubNetworkRouting",
     "TaskAdapter",
     "TaskAttention",
+    "TaskDiscriminator",
     "TaskEmbedding",
     "TaskGate",
     "TaskRouting",

@@ -75,16 +75,22 @@ EXPERTS = {"experts": 2, "expert_units": [8], "towers": [4]}
 # By builder, what makes its case for a number of tasks.
 BUILDER_CASES = {
     "adatt": functools.partial(numeric_case, zoo.adatt, **EXPERTS, num_shared=1),
+    "cross_stitch": functools.partial(numeric_case, zoo.cross_stitch, towers=[8, 8]),
     "entire_space": funnel_case,
     "mixture_of_experts": functools.partial(numeric_case, zoo.mixture_of_experts, **EXPERTS),
     "multi_gate_mixture_of_experts": functools.partial(
         numeric_case, zoo.multi_gate_mixture_of_experts, **EXPERTS, trunk=[6]
     ),
+    "nddr": functools.partial(numeric_case, zoo.nddr, towers=[8]),
     "progressive_layered_extraction": functools.partial(
         numeric_case, zoo.progressive_layered_extraction, **EXPERTS, num_shared=1
     ),
     "ranking_with_bias_tower": bias_case,
+    "shared_private": functools.partial(numeric_case, zoo.shared_private, trunk=[8]),
     "shared_trunk": functools.partial(numeric_case, zoo.shared_trunk, trunk=[8, 8], share=0.5),
     "single_task": functools.partial(numeric_case, zoo.single_task, trunk=[8]),
+    "sluice": functools.partial(numeric_case, zoo.sluice, towers=[8, 8]),
     "soft_sharing": functools.partial(numeric_case, zoo.soft_sharing, towers=[8]),
+    "task_attention": functools.partial(numeric_case, zoo.task_attention, trunk=[8, 8]),
+    "task_conditioned": functools.partial(numeric_case, zoo.task_conditioned, trunk=[8, 8]),
 }

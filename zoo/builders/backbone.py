@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from mtl_keras.checks import checked_between
+from mtl_keras.layers import TaskGate
 from mtl_keras.layers.copies import independent_layer
 from mtl_keras.tasks import checked_widths
 
@@ -66,13 +67,24 @@ class Backbone:
 
     def first(self, count: int, name: str) -> keras.layers.Layer | None:
         """The first `count` blocks as one layer; a backbone that was given is used itself."""
-        if count == 0:
+        return self.part(name, 0, count)
+
+    def part(self, name: str, start: int = 0, stop: int | None = None) -> keras.layers.Layer | None:
+        """The blocks from `start` to `stop` as one layer, the given ones themselves; None without.
+
+        Args:
+            name: of the layer; a backbone that is given and not cut keeps its own.
+            start: the first block.
+            stop: the block after the last one; default all.
+        """
+        stop = self.depth if stop is None else stop
+        if start >= stop:
             return None
         if self.widths:
-            return keras.Sequential(self._dense(range(count), name), name=name)
-        if count == self.depth:
+            return keras.Sequential(self._dense(range(start, stop), name), name=name)
+        if (start, stop) == (0, self.depth):
             return self.given
-        return keras.Sequential(self._given_layers(0, count), name=name)
+        return keras.Sequential(self._given_layers(start, stop), name=name)
 
     def copy(
         self, name: str, index: int, start: int = 0, stop: int | None = None
@@ -113,15 +125,33 @@ class Backbone:
             for (name, own), copy in zip(features.items(), copies, strict=True)
         }
 
+    def one_tensor(self, features: Any) -> Any:
+        """`features`, what a block gave, when that is one tensor.
+
+        Raises:
+            ValueError: naming the argument otherwise.
+        """
+        if not isinstance(features, keras.KerasTensor):
+            raise ValueError(f"`{self.argument}` must return one tensor. Received: {features}")
+        return features
+
+    def gate(self, name: str, count: int, start: int = 0) -> TaskGate | None:
+        """`count` copies of the blocks from `start` on, of which ids choose one for each row."""
+        copies = [self.copy(f"{name}_{i}_tower", i, start) for i in range(count)]
+        return TaskGate(tuple(copies), name=f"{name}_towers") if all(copies) else None
+
+    def new_dropout(self, name: str) -> keras.layers.Layer | None:
+        """What follows a dense layer, where there is dropout."""
+        return keras.layers.Dropout(self.dropout, name=name) if self.dropout else None
+
     def _dense(self, blocks, role):
         layers = []
         for i in blocks:
             layers.append(
                 keras.layers.Dense(self.widths[i], activation=self.activation, name=f"{role}_{i}")
             )
-            if self.dropout:
-                layers.append(keras.layers.Dropout(self.dropout, name=f"{role}_dropout_{i}"))
-        return layers
+            layers.append(self.new_dropout(f"{role}_dropout_{i}"))
+        return [layer for layer in layers if layer is not None]
 
     def _given_layers(self, start, stop):
         return list(itertools.chain.from_iterable(self._given_blocks()[start:stop]))

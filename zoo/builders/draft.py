@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 import keras
 
 from mtl_keras import MultiTaskModel, Task
+from mtl_keras.checks import checked_count
 from mtl_keras.tasks import checked_tasks, checked_widths
 from zoo.builders.inputs import encode_inputs
 
@@ -95,6 +96,40 @@ class Draft:
         self._name, self._head = name, head
         self._compile = {"optimizer": optimizer, **compile_options}
         self.inputs, self.encoded = encode_inputs(inputs, adapt, as_vector)
+
+    def row_ids(self, row_input: str | None, num_row_tasks: int | None) -> Any:
+        """A further input that says whose each row is, (batch,) ids; None without a name.
+
+        A balancer, where there is one, then weighs these tasks too.
+
+        Raises:
+            ValueError: for one argument without the other, a bad name or number, or the name
+                of another input.
+        """
+        if row_input is None and num_row_tasks is None:
+            return None
+        if row_input is None or num_row_tasks is None:
+            raise ValueError(
+                "`row_input` and `num_row_tasks` must be given together: the name of the input "
+                "that says whose a row is, and how many it tells apart. "
+                f"Received: row_input={row_input!r}, num_row_tasks={num_row_tasks!r}"
+            )
+        count = checked_count(num_row_tasks, "num_row_tasks")
+        inputs = keras.tree.flatten(self.inputs)
+        if not isinstance(row_input, str) or row_input in ["", *(x.name for x in inputs)]:
+            raise ValueError(
+                "`row_input` must be a name that no other input has. "
+                f"Received: row_input={row_input!r}"
+            )
+        ids = keras.Input((), dtype="int32", name=row_input)
+        if isinstance(self.inputs, (list, tuple)):
+            self.inputs = [*self.inputs, ids]
+        else:
+            named = self.inputs if isinstance(self.inputs, Mapping) else {inputs[0].name: inputs[0]}
+            self.inputs = {**named, row_input: ids}
+        if self._compile.get("balancer") is not None:
+            self._compile.setdefault("row_tasks", {row_input: count})
+        return ids
 
     def model(self, features: Any) -> MultiTaskModel:
         """The compiled model, whose heads read `features`.

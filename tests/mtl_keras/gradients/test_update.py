@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from conformance.balanced_cases import CASES, Ones, RowSum, data, fresh, weights
+from mtl_keras import MultiTaskModel, RegressionTask
+from mtl_keras.layers import OrthogonalityPenalty
 
 BACKEND = keras.backend.backend()
 
@@ -152,3 +154,36 @@ def test_a_rule_that_draws_takes_batches_of_any_size_at_the_representation():
 def test_a_rule_that_keeps_gradients_has_no_place_at_the_representation():
     with pytest.raises(ValueError, match=r"keeps nothing .* Received: balancer=DBMTL"):
         fresh("dense", balancer="db_mtl", scope="representation")
+
+
+@pytest.mark.parametrize("scope", ["shared", "representation"])
+def test_a_loss_that_a_head_adds_is_no_tasks(scope):
+    class Zeros(Ones):
+        def solve(self, gramian, present, losses):
+            return keras.ops.zeros_like(present, dtype="float32")
+
+    rng = np.random.default_rng(0)
+    x, label = (rng.normal(size=(8, n)).astype("float32") for n in (3, 1))
+
+    def trunk_after_a_step(adds, **options):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((3,))
+        trunk = keras.layers.Dense(4, name="trunk", use_bias=False)
+        private = keras.layers.Dense(4, name="private")
+        features, own = trunk(inputs), private(inputs)
+        if adds:
+            own = OrthogonalityPenalty(0.5)(own, features)
+        read = {"a": keras.layers.Concatenate()([features, own]), "b": features}
+        tasks = [RegressionTask(name) for name in read]
+        outputs = {task.name: task.build_head()(read[task.name]) for task in tasks}
+        model = MultiTaskModel(inputs, outputs, tasks=tasks)
+        model.compile(keras.optimizers.SGD(0.1), **options)
+        before = trunk.get_weights()[0]
+        logs = model.train_on_batch(x, {"a": label, "b": label}, return_dict=True)
+        return trunk.get_weights()[0] - before, private.get_weights()[0], logs["loss"]
+
+    with_it, without = trunk_after_a_step(True), trunk_after_a_step(False)
+    balanced = trunk_after_a_step(True, balancer=Zeros(), scope=scope)
+    np.testing.assert_allclose(balanced[0], with_it[0] - without[0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(balanced[1], with_it[1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(balanced[2], with_it[2], rtol=1e-5)
