@@ -18,11 +18,14 @@ from mtl_keras.layers.gate import Gate
 from mtl_keras.layers.hierarchical_multi_gate import HierarchicalMultiGate
 from mtl_keras.layers.hyper_adapter import HyperAdapter
 from mtl_keras.layers.low_rank_task_adapter import LowRankTaskAdapter
+from mtl_keras.layers.masked_conv1d import MaskedConv1D
 from mtl_keras.layers.mixture_of_experts import MixtureOfExperts
 from mtl_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExperts
 from mtl_keras.layers.multiplicative_conditioning import MultiplicativeConditioning
 from mtl_keras.layers.nddr import NDDR
+from mtl_keras.layers.positional_embedding import PositionalEmbedding
 from mtl_keras.layers.progressive_layered_extraction import ProgressiveLayeredExtraction
+from mtl_keras.layers.sequence_pooling import SequencePooling
 from mtl_keras.layers.sluice_unit import SluiceUnit
 from mtl_keras.layers.softmax_gate import SoftmaxGate
 from mtl_keras.layers.sub_network_routing import SubNetworkRouting
@@ -33,6 +36,7 @@ from mtl_keras.layers.task_gate import TaskGate
 from mtl_keras.layers.task_routing import TaskRouting
 from mtl_keras.layers.top_k_gate import TopKGate
 from mtl_keras.layers.training_mean import TrainingMean
+from mtl_keras.layers.transformer_block import TransformerBlock
 
 __all__ = [
     "NDDR",
@@ -50,10 +54,13 @@ __all__ = [
     "HierarchicalMultiGate",
     "HyperAdapter",
     "LowRankTaskAdapter",
+    "MaskedConv1D",
     "MixtureOfExperts",
     "MultiGateMixtureOfExperts",
     "MultiplicativeConditioning",
+    "PositionalEmbedding",
     "ProgressiveLayeredExtraction",
+    "SequencePooling",
     "SluiceUnit",
     "SoftmaxGate",
     "SubNetworkRouting",
@@ -64,4 +71,5 @@ __all__ = [
     "TaskRouting",
     "TopKGate",
     "TrainingMean",
+    "TransformerBlock",
 ]

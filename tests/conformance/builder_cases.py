@@ -43,8 +43,28 @@ def numeric_case(builder, count, **options):
     return ModelCase(functools.partial(builder, tasks, WIDTH, **options), x, y)
 
 
+def text_case(builder, count, **options):
+    """Token tasks and sentence tasks over token ids."""
+    tasks = [
+        mtl.TokenTask("tag", 5),
+        mtl.BinaryTask("sentiment"),
+        mtl.TokenTask("chunk", 3, class_weight={0: 2.0}),
+        mtl.CategoricalTask("intent", 3),
+        mtl.RegressionTask("stars", 2, weight=0.5),
+    ][:count]
+    ids = np.random.default_rng(0).integers(1, 20, (ROWS, 7))
+    y = {
+        task.name: ids % task.units if task.per_position else labels_of(task, ids / 10 - 1)
+        for task in tasks
+    }
+    return ModelCase(functools.partial(builder, tasks, 7, 20, **options), ids, y)
+
+
 # By builder, what makes its case for a number of tasks.
 BUILDER_CASES = {
+    "joint_text": functools.partial(
+        text_case, zoo.joint_text, embedding=8, units=8, share=0.5, pooling="attention"
+    ),
     "shared_trunk": functools.partial(numeric_case, zoo.shared_trunk, trunk=[8, 8], share=0.5),
     "single_task": functools.partial(numeric_case, zoo.single_task, trunk=[8]),
 }
