@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo import builders, datasets, features
-    from zoo.builders import joint_text, shared_trunk, single_task
+    from zoo.builders import dense_prediction, joint_text, shared_trunk, single_task
 
 __all__ = [
     "builders",
     "datasets",
+    "dense_prediction",
     "features",
     "joint_text",
     "shared_trunk",

@@ -15,6 +15,8 @@ ALL = [
     mtl.MultiLabelTask("a", 4, score="loss", direction="min", metrics=()),
     mtl.RegressionTask("a", 2, score="rmse", head=[8, 4]),
     mtl.TokenTask("a", 7, missing_value=0, head=keras.layers.Dense(7, name="template")),
+    mtl.CategoricalTask("a", 3, positions=2),
+    mtl.DirectionTask("a", 2, positions=1),
 ]
 
 

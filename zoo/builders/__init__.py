@@ -4,9 +4,10 @@ Beside them what all use: `inputs.py` (raw inputs), `backbone.py` (the layers be
 heads), `draft.py` (from tasks and features to a compiled model).
 """
 
+from zoo.builders.dense_prediction import dense_prediction
 from zoo.builders.draft import ModelOptions
 from zoo.builders.joint_text import joint_text
 from zoo.builders.shared_trunk import shared_trunk
 from zoo.builders.single_task import single_task
 
-__all__ = ["ModelOptions", "joint_text", "shared_trunk", "single_task"]
+__all__ = ["ModelOptions", "dense_prediction", "joint_text", "shared_trunk", "single_task"]
