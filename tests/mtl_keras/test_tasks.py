@@ -90,6 +90,17 @@ def test_bad_arguments_are_named(argument, value):
         mtl.BinaryTask("a", **{argument: value})
 
 
+def test_positions_are_named():
+    for positions in (3, True, None):
+        with pytest.raises(ValueError, match=rf"`positions`.*Received: positions={positions}"):
+            mtl.RegressionTask("a", positions=positions)
+
+
+def test_a_direction_has_two_dimensions():
+    with pytest.raises(ValueError, match=r"`dim`.*Received: dim=1"):
+        mtl.DirectionTask("a", 1)
+
+
 def test_widths_must_be_positive():
     with pytest.raises(ValueError, match=r"`units`.*Received: units=0"):
         mtl.RegressionTask("a", 0)
