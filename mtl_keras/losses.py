@@ -123,6 +123,10 @@ class MaskedLoss(keras.losses.Loss):
         if self.labels.elementwise:
             # Keras losses average the last axis: give each element one of its own.
             values, y_pred = ops.expand_dims(values, -1), _expand_with_logits(y_pred)
+        if keras.backend.backend() == "torch" and self.labels.kind == "class":
+            # PyTorch has no gradient for classes of images whose channels come last.
+            rows = ops.reshape(values, (-1,)), ops.reshape(y_pred, (-1, y_pred.shape[-1]))
+            return ops.reshape(self._entry_loss(*rows), ops.shape(values))
         if keras.backend.backend() != "torch" or self.labels.kind != "probability":
             return self._entry_loss(values, y_pred)
         # PyTorch raises on a NaN probability, with no word about the task: let NaN through.
