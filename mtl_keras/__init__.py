@@ -11,6 +11,7 @@ from mtl_keras.model import MultiTaskModel
 from mtl_keras.tasks import (
     BinaryTask,
     CategoricalTask,
+    DirectionTask,
     MultiLabelTask,
     RegressionTask,
     Task,
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BinaryTask",
     "CategoricalTask",
+    "DirectionTask",
     "LabelSpec",
     "MaskedAUC",
     "MaskedLoss",

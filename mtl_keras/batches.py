@@ -180,7 +180,7 @@ def _float32(labels):
 
 
 def _unlabelled(rows, task, output_shape):
-    row_shape = output_shape[1:] if task.labels.elementwise else output_shape[1:-1]
+    row_shape = output_shape[1:] if task.labels.like_output else output_shape[1:-1]
     if None in row_shape:
         raise ValueError(
             f"Task '{task.name}': labels must be in every batch, the length of its output "

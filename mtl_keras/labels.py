@@ -11,6 +11,7 @@ KINDS = {
     "real": "finite numbers",
     "probability": "numbers from 0 to 1",
     "class": "class ids from 0 to {last}",
+    "vector": "vectors of finite numbers",
 }
 VIOLATIONS = ("below the range", "above the range", "not whole or not finite")
 
@@ -39,8 +40,10 @@ class LabelSpec:
     Args:
         kind: "real" and "probability" label every element of the output, which has the
             labels' shape; "class" labels every position with an id, and the output has one
-            more axis, over classes.
-        missing_value: the label that means "no label". Default NaN.
+            more axis, over classes; "vector" labels every position with a vector, in the
+            output's shape, and it is there or missing as a whole.
+        missing_value: the label that means "no label"; of a vector, all of its elements.
+            Default NaN.
         num_classes: number of classes, for kind "class".
         task: name of the task, for error messages.
 
@@ -77,6 +80,11 @@ class LabelSpec:
     @property
     def elementwise(self) -> bool:
         """Whether every element of the output has a label of its own."""
+        return self.kind in ("real", "probability")
+
+    @property
+    def like_output(self) -> bool:
+        """Whether labels have the shape of the output."""
         return self.kind != "class"
 
     @property
@@ -99,21 +107,29 @@ class LabelSpec:
             present = ops.logical_not(missing)
             violations = {k: ops.logical_and(v, present) for k, v in violations.items()}
         unlabelled = functools.reduce(ops.logical_or, violations.values(), unlabelled)
+        values = ops.where(unlabelled, 0.0, values)
+        if self.kind == "vector":
+            unlabelled = ops.any(unlabelled, axis=-1)
+            values = ops.where(ops.expand_dims(unlabelled, -1), 0.0, values)
+            violations = {k: ops.any(v, axis=-1) for k, v in violations.items()}
         labelled = ops.logical_not(unlabelled)
         # All counts at once: in a small network every operation is felt.
         flags = ops.cast(ops.stack([labelled, *violations.values()]), values.dtype)
-        axes = tuple(range(int(stacked) - len(values.shape), 0))
+        axes = tuple(range(int(stacked) - len(labelled.shape), 0))
         count, *counts = ops.unstack(ops.sum(flags, axes), 1 + len(violations))
         counts = dict(zip(violations, counts, strict=True))
         none = ops.zeros_like(count)
         counts = tuple(counts.get(kind, none) for kind in VIOLATIONS)
-        return Labels(ops.where(unlabelled, 0.0, values), labelled, count, counts)
+        return Labels(values, labelled, count, counts)
 
     def _missing(self, values, mask):
         # Beside NaN, which no comparison takes for a violation; None where nothing is.
         found = []
         if not math.isnan(self.missing_value):
-            found.append(ops.equal(values, self.missing_value))
+            equal = ops.equal(values, self.missing_value)
+            if self.kind == "vector":
+                equal = ops.all(equal, axis=-1, keepdims=True)
+            found.append(equal)
         if mask is not None:
             found.append(ops.logical_not(_expand(ops.cast(mask, "bool"), values)))
         return functools.reduce(ops.logical_or, found) if found else None
@@ -122,7 +138,7 @@ class LabelSpec:
         """`y_true` in the shape of the output that it labels, see `label_shape`."""
         if getattr(y_true.shape, "rank", 0) is None:
             # TensorFlow may not know the rank while it traces; the output's is always known.
-            return ops.reshape(y_true, ops.shape(y_pred if self.elementwise else y_pred[..., 0]))
+            return ops.reshape(y_true, ops.shape(y_pred if self.like_output else y_pred[..., 0]))
         shape = self.label_shape(y_true.shape, y_pred.shape)
         if len(shape) > len(y_true.shape):
             return ops.expand_dims(y_true, -1)
@@ -134,7 +150,7 @@ class LabelSpec:
         A trailing axis of 1 may come or go. Raises ValueError when they do not go together.
         """
         shape, expected = tuple(shape), tuple(output_shape)
-        expected = expected if self.elementwise else expected[:-1]
+        expected = expected if self.like_output else expected[:-1]
         if _compatible(shape, expected):
             return shape
         if expected[1:] and expected[-1] == 1 and _compatible(shape, expected[:-1]):
@@ -149,7 +165,7 @@ class LabelSpec:
     def _violations(self, values):
         # By kind; those that there may be.
         below, above, broken = VIOLATIONS
-        if self.kind == "real":
+        if self.kind in ("real", "vector"):
             return {broken: ops.isinf(values)}
         if self.kind == "probability":
             return {below: ops.less(values, 0), above: ops.greater(values, 1)}

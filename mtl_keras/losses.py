@@ -123,6 +123,10 @@ class MaskedLoss(keras.losses.Loss):
         if self.labels.elementwise:
             # Keras losses average the last axis: give each element one of its own.
             values, y_pred = ops.expand_dims(values, -1), _expand_with_logits(y_pred)
+        if keras.backend.backend() == "torch" and self.labels.kind == "class":
+            # PyTorch has no gradient for classes of images whose channels come last.
+            rows = ops.reshape(values, (-1,)), ops.reshape(y_pred, (-1, y_pred.shape[-1]))
+            return ops.reshape(self._entry_loss(*rows), ops.shape(values))
         if keras.backend.backend() != "torch" or self.labels.kind != "probability":
             return self._entry_loss(values, y_pred)
         # PyTorch raises on a NaN probability, with no word about the task: let NaN through.
@@ -155,6 +159,23 @@ class MaskedLoss(keras.losses.Loss):
         for key in ("loss", "labels"):
             config[key] = keras.saving.deserialize_keras_object(config[key])
         return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="mtl_keras")
+def cosine_distance(y_true: Any, y_pred: Any) -> Any:
+    """|y / |y| - p|^2 / 2: one minus the cosine, where the output p has length 1.
+
+    Unlike the cosine of a short p its gradient stays bounded, and another length than 1 costs.
+    """
+    return ops.sum(ops.square(unit_length(y_true) - y_pred), axis=-1) / 2
+
+
+@keras.saving.register_keras_serializable(package="mtl_keras")
+def unit_length(x: Any) -> Any:
+    """x / max(|x|, 0.001), along the last axis: the activation of outputs that are directions."""
+    square = ops.sum(ops.square(x), axis=-1, keepdims=True)
+    # The maximum before the root, whose slope at 0 is infinite.
+    return x / ops.sqrt(ops.maximum(square, 1e-6))
 
 
 def terms_by_task(
@@ -260,7 +281,7 @@ def _checked_class_weight(class_weight, labels):
         return None
     # JSON has no integer keys, so configs hold pairs.
     class_weight = {int(c): float(w) for c, w in dict(class_weight).items()}
-    classes = {"real": 0, "probability": 2, "class": labels.num_classes}[labels.kind]
+    classes = {"probability": 2, "class": labels.num_classes}.get(labels.kind, 0)
     unknown = [c for c in class_weight if not 0 <= c < classes]
     if unknown:
         reason = "real labels have no classes" if not classes else f"0 to {classes - 1}"

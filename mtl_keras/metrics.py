@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from mtl_keras.labels import LabelSpec, spread
+from mtl_keras.losses import unit_length
 
 # Without labels of both classes, or without positives, these have no value (Keras says 0).
 _NEEDS_BOTH_CLASSES = (
@@ -59,16 +60,14 @@ class MaskedMetric(keras.metrics.Metric):
         labels = self.labels.read(y_true, y_pred)
         y_pred = ops.cast(y_pred, labels.values.dtype)
         weight = ops.cast(labels.labelled, labels.values.dtype)
-        positive = ops.sum(weight * labels.values)
+        positive = ops.sum(weight * labels.values) if self.labels.kind != "vector" else 0.0
         self.seen.assign_add(ops.stack([ops.sum(weight), positive]))
         if sample_weight is not None:
             weight = weight * spread(sample_weight, weight)
         # A missing row's prediction may be NaN as well: 0 * NaN must not enter the sums.
-        y_true, weight = ops.reshape(labels.values, (-1,)), ops.reshape(weight, (-1,))
-        if self.labels.elementwise:
-            y_true, y_pred = ops.expand_dims(y_true, -1), ops.reshape(y_pred, (-1, 1))
-        else:
-            y_pred = ops.reshape(y_pred, (-1, y_pred.shape[-1]))
+        width = 1 if self.labels.elementwise else y_pred.shape[-1]
+        y_pred, weight = ops.reshape(y_pred, (-1, width)), ops.reshape(weight, (-1,))
+        y_true = ops.reshape(labels.values, (-1, width) if self.labels.like_output else (-1,))
         self.inner.update_state(y_true, y_pred, sample_weight=weight)
 
     def result(self):
@@ -276,8 +275,18 @@ def delta_m(
     return float(np.mean(gains)) * 100.0
 
 
+@keras.saving.register_keras_serializable(package="mtl_keras")
+def angular_error(y_true: Any, y_pred: Any) -> Any:
+    """The angle between two vectors in degrees, 0 to 180."""
+    y_true, y_pred = unit_length(y_true), unit_length(y_pred)
+    # Not the arc cosine, which is good to a hundredth of a degree in float32.
+    apart, together = y_true - y_pred, y_true + y_pred
+    lengths = [ops.sqrt(ops.sum(ops.square(side), axis=-1)) for side in (apart, together)]
+    return ops.arctan2(*lengths) * (360.0 / math.pi)
+
+
 def masked_metric(metric: Any, labels: LabelSpec, columns: int) -> keras.metrics.Metric:
-    """A fresh masked metric; "auc" is `MaskedAUC`, "accuracy" and "rmse" suit the labels."""
+    """A fresh masked metric; "auc" is `MaskedAUC`, "accuracy" and the like suit the labels."""
     if isinstance(metric, (MaskedMetric, MaskedAUC)):
         # A copy: two models that share a task object must not share its counts.
         return type(metric).from_config(metric.get_config())
@@ -295,6 +304,11 @@ def _keras_metric(metric, labels):
         if labels.elementwise
         else keras.metrics.SparseCategoricalAccuracy
     )
+    if metric == "mean_iou" and labels.kind == "class":
+        # Not of integers, as by default, which cut off sample weights.
+        return keras.metrics.MeanIoU(
+            labels.num_classes, sparse_y_pred=False, name=metric, dtype="float32"
+        )
     if isinstance(metric, str) and metric in names:
         return names[metric](name=metric)
     found = keras.metrics.get(metric)

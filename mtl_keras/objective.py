@@ -102,7 +102,7 @@ class Objective:
 
 
 def _no_label(loss, y_pred):
-    like = y_pred if loss.labels.elementwise else y_pred[..., 0]
+    like = y_pred if loss.labels.like_output else y_pred[..., 0]
     return ops.full_like(ops.cast(like, keras.config.floatx()), float("nan"))
 
 

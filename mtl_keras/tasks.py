@@ -9,8 +9,8 @@ from typing import Any
 import keras
 
 from mtl_keras.labels import LabelSpec
-from mtl_keras.losses import MaskedLoss
-from mtl_keras.metrics import masked_metric
+from mtl_keras.losses import MaskedLoss, cosine_distance, unit_length
+from mtl_keras.metrics import angular_error, masked_metric
 
 RESERVED_NAMES = ("loss", "score", "trunk", "epoch", "step", "lr", "learning_rate", "tasks")
 
@@ -24,7 +24,7 @@ class Task:
 
     Args:
         name: a Python identifier; not a reserved log key such as "loss" or "score".
-        kind: "real", "probability" or "class", see `LabelSpec`.
+        kind: "real", "probability", "class" or "vector", see `LabelSpec`.
         units: width of the output.
         activation: activation of the output.
         loss: Keras loss (name, function or object) of one label.
@@ -36,9 +36,13 @@ class Task:
         missing_value: the label that means "no label"; NaN always does.
         head: hidden widths of the head, or a Keras layer that is copied for each model.
             Default: one dense layer.
+        positions: what has a label of its own: 0 a row; 1 each position of a sequence, which
+            makes labels (batch, length) where they would be (batch,); 2 each pixel of an image,
+            (batch, height, width). The head is applied to every position alike.
 
     Raises:
-        ValueError: for a bad name, kind, weight, direction, or an unknown scoring metric.
+        ValueError: for a bad name, kind, weight, direction, number of positions, or an unknown
+            scoring metric.
 
     Example:
 
@@ -48,9 +52,6 @@ class Task:
     >>> tuple(task.build_head()(keras.ops.ones((4, 8))).shape)
     (4, 1)
     """
-
-    per_position = False
-    """Whether the task labels each position of a sequence, and so its head needs them all."""
 
     def __init__(
         self,
@@ -67,8 +68,12 @@ class Task:
         class_weight: dict[int, float] | None = None,
         missing_value: float = math.nan,
         head: Sequence[int] | keras.layers.Layer | None = None,
+        positions: int = 0,
     ):
         self.name = _checked_name(name)
+        if positions not in (0, 1, 2) or isinstance(positions, bool):
+            raise self._error("positions", "0 (rows), 1 (sequences) or 2 (images)", positions)
+        self.positions = positions
         if direction not in ("max", "min"):
             raise self._error("direction", "'max' or 'min'", direction)
         if not isinstance(units, int) or units < 1:
@@ -89,6 +94,11 @@ class Task:
         names = ["loss"] + [metric.name for metric in self.masked_metrics()]
         if score not in names:
             raise self._error("score", f"one of {names}", score)
+
+    @property
+    def per_position(self) -> bool:
+        """Whether the task labels each position, and so its head needs them all."""
+        return self.positions > 0
 
     @property
     def missing_value(self) -> float:
@@ -164,6 +174,7 @@ class Task:
             "class_weight": self.class_weight and list(self.class_weight.items()),
             "missing_value": self.labels.get_config()["missing_value"],
             "head": serialize(self.head),
+            "positions": self.positions,
         }
         if type(self) is Task:
             config |= {
@@ -216,6 +227,9 @@ class BinaryTask(Task):
 class CategoricalTask(Task):
     """One class of several: integer labels, a softmax output, scored by accuracy.
 
+    With `positions=2` it is segmentation, a class a pixel, scored by the mean intersection over
+    union of the classes.
+
     Args:
         name: name of the task.
         num_classes: number of classes; labels are 0 ... num_classes - 1, -1 where missing.
@@ -225,6 +239,8 @@ class CategoricalTask(Task):
     def __init__(self, name: str, num_classes: int, **options: Any):
         usual = {"loss": "sparse_categorical_crossentropy", "metrics": ("accuracy",)}
         usual |= {"score": "accuracy", "direction": "max", "missing_value": -1}
+        if options.get("positions") == 2:
+            usual |= {"metrics": ("accuracy", "mean_iou"), "score": "mean_iou"}
         super().__init__(
             name, kind="class", units=num_classes, activation="softmax", **(usual | options)
         )
@@ -286,21 +302,53 @@ class TokenTask(Task):
     Args:
         name: name of the task.
         vocabulary_size: number of classes; labels are 0 ... vocabulary_size - 1.
-        options: any argument of `Task` but `kind`, `units` and `activation`.
+        options: any argument of `Task` but `kind`, `units`, `activation` and `positions`.
     """
-
-    per_position = True
 
     def __init__(self, name: str, vocabulary_size: int, **options: Any):
         usual = {"loss": "sparse_categorical_crossentropy", "metrics": ("accuracy",)}
         usual |= {"score": "accuracy", "direction": "max", "missing_value": -1}
         super().__init__(
-            name, kind="class", units=vocabulary_size, activation="softmax", **(usual | options)
+            name,
+            kind="class",
+            units=vocabulary_size,
+            activation="softmax",
+            **(usual | options | {"positions": 1}),
         )
 
     def get_config(self) -> dict:
         """Constructor arguments."""
         return super().get_config() | {"vocabulary_size": self.units}
+
+
+@keras.saving.register_keras_serializable(package="mtl_keras")
+class DirectionTask(Task):
+    """A direction: an output of length 1, such as the normal of the surface at each pixel.
+
+    Labels are vectors of any length but 0, which like NaN means that there is none. The loss is
+    one minus the cosine, the score the mean angle in degrees (lower is better).
+
+    Args:
+        name: name of the task.
+        dim: length of the vectors, 2 or more.
+        options: any argument of `Task` but `kind`, `units` and `activation`.
+
+    Raises:
+        ValueError: for one dimension.
+    """
+
+    def __init__(self, name: str, dim: int = 3, **options: Any):
+        usual = {"loss": cosine_distance, "metrics": (angular_error,), "missing_value": 0.0}
+        usual |= {"score": "angular_error", "direction": "min"}
+        super().__init__(
+            name, kind="vector", units=dim, activation=unit_length, **(usual | options)
+        )
+        if dim < 2:
+            raise self._error("dim", "2 or more", dim)
+
+    def get_config(self) -> dict:
+        """Constructor arguments."""
+        return super().get_config() | {"dim": self.units}
 
 
 def checked_weight(weight, argument: str) -> float:

@@ -22,12 +22,15 @@ from mtl_keras.layers.hierarchical_multi_gate import HierarchicalMultiGate
 from mtl_keras.layers.hyper_adapter import HyperAdapter
 from mtl_keras.layers.learned_default import LearnedDefault
 from mtl_keras.layers.low_rank_task_adapter import LowRankTaskAdapter
+from mtl_keras.layers.masked_conv1d import MaskedConv1D
 from mtl_keras.layers.mixture_of_experts import MixtureOfExperts
 from mtl_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExperts
 from mtl_keras.layers.multiplicative_conditioning import MultiplicativeConditioning
 from mtl_keras.layers.nddr import NDDR
 from mtl_keras.layers.orthogonality_penalty import OrthogonalityPenalty
+from mtl_keras.layers.positional_embedding import PositionalEmbedding
 from mtl_keras.layers.progressive_layered_extraction import ProgressiveLayeredExtraction
+from mtl_keras.layers.sequence_pooling import SequencePooling
 from mtl_keras.layers.skip_mixture import SkipMixture
 from mtl_keras.layers.sluice_unit import SluiceUnit
 from mtl_keras.layers.softmax_gate import SoftmaxGate
@@ -40,6 +43,7 @@ from mtl_keras.layers.task_gate import TaskGate
 from mtl_keras.layers.task_routing import TaskRouting
 from mtl_keras.layers.top_k_gate import TopKGate
 from mtl_keras.layers.training_mean import TrainingMean
+from mtl_keras.layers.transformer_block import TransformerBlock
 
 __all__ = [
     "NDDR",
@@ -61,11 +65,14 @@ __all__ = [
     "HyperAdapter",
     "LearnedDefault",
     "LowRankTaskAdapter",
+    "MaskedConv1D",
     "MixtureOfExperts",
     "MultiGateMixtureOfExperts",
     "MultiplicativeConditioning",
     "OrthogonalityPenalty",
+    "PositionalEmbedding",
     "ProgressiveLayeredExtraction",
+    "SequencePooling",
     "SkipMixture",
     "SluiceUnit",
     "SoftmaxGate",
@@ -78,4 +85,5 @@ __all__ = [
     "TaskRouting",
     "TopKGate",
     "TrainingMean",
+    "TransformerBlock",
 ]

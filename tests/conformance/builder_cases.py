@@ -27,7 +27,7 @@ def mixed_tasks(count):
 def labels_of(task, x):
     """Labels that a linear map of the inputs (rows, width) explains."""
     rng = np.random.default_rng(1)
-    signal = x @ rng.normal(size=(x.shape[1], task.units))
+    signal = x @ rng.normal(size=(x.shape[-1], task.units))
     if task.labels.kind == "class":
         return signal.argmax(axis=-1)
     if task.labels.kind == "probability":
@@ -70,13 +70,53 @@ def bias_case(count):
     return ModelCase(build, {"x": case.x, "place": place}, case.y)
 
 
+def text_case(builder, count, **options):
+    """Token tasks and sentence tasks over token ids."""
+    tasks = [
+        mtl.TokenTask("tag", 5),
+        mtl.BinaryTask("sentiment"),
+        mtl.TokenTask("chunk", 3, class_weight={0: 2.0}),
+        mtl.CategoricalTask("intent", 3),
+        mtl.RegressionTask("stars", 2, weight=0.5),
+    ][:count]
+    ids = np.random.default_rng(0).integers(1, 20, (ROWS, 7))
+    y = {
+        task.name: ids % task.units if task.per_position else labels_of(task, ids / 10 - 1)
+        for task in tasks
+    }
+    return ModelCase(functools.partial(builder, tasks, 7, 20, **options), ids, y)
+
+
+def image_case(builder, count, **options):
+    """Pixel tasks and a task a row over small images."""
+    tasks = [
+        mtl.CategoricalTask("segmentation", 3, positions=2, class_weight={0: 2.0}),
+        mtl.RegressionTask("depth", positions=2, weight=0.5),
+        mtl.BinaryTask("indoors"),
+        mtl.DirectionTask("normals", positions=2),
+        mtl.BinaryTask("edges", positions=2),
+    ][:count]
+    x = np.random.default_rng(0).normal(size=(ROWS, 4, 4, 2)).astype("float32")
+    y = {
+        task.name: labels_of(task, x if task.per_position else x.mean(axis=(1, 2)))
+        for task in tasks
+    }
+    return ModelCase(functools.partial(builder, tasks, (4, 4, 2), **options), x, y)
+
+
 EXPERTS = {"experts": 2, "expert_units": [8], "towers": [4]}
 
 # By builder, what makes its case for a number of tasks.
 BUILDER_CASES = {
     "adatt": functools.partial(numeric_case, zoo.adatt, **EXPERTS, num_shared=1),
     "cross_stitch": functools.partial(numeric_case, zoo.cross_stitch, towers=[8, 8]),
+    "dense_prediction": functools.partial(
+        image_case, zoo.dense_prediction, encoder=[4, 6], share=0.6
+    ),
     "entire_space": funnel_case,
+    "joint_text": functools.partial(
+        text_case, zoo.joint_text, embedding=8, units=8, share=0.5, pooling="attention"
+    ),
     "mixture_of_experts": functools.partial(numeric_case, zoo.mixture_of_experts, **EXPERTS),
     "multi_gate_mixture_of_experts": functools.partial(
         numeric_case, zoo.multi_gate_mixture_of_experts, **EXPERTS, trunk=[6]

@@ -22,6 +22,15 @@ def test_nan_is_missing_for_every_kind():
         np.testing.assert_array_equal(labels.violations, [0, 0, 0])
 
 
+def test_a_vector_is_missing_as_a_whole():
+    given = [[0.0, 0.0], [0.0, 2.0], [NAN, 1.0], [np.inf, 1.0]]
+    labels = read(LabelSpec("vector", missing_value=0), given, (4, 2))
+    np.testing.assert_array_equal(labels.labelled, [False, True, False, False])
+    np.testing.assert_array_equal(labels.values, [[0, 0], [0, 2], [0, 0], [0, 0]])
+    assert labels.count == 1
+    np.testing.assert_array_equal(labels.violations, [0, 0, 1])
+
+
 def test_missing_value_is_missing_and_not_a_violation():
     labels = read(LabelSpec("probability", missing_value=-1), [-1.0, 0.0, 1.0], (3, 1))
     np.testing.assert_array_equal(labels.labelled[:, 0], [False, True, True])

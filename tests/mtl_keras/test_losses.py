@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+import mtl_keras as mtl
 from conformance.gradient_of import gradient_of
 from mtl_keras import LabelSpec, MaskedLoss
 from mtl_keras.losses import terms_by_task
@@ -84,6 +85,16 @@ def test_what_stands_in_missing_rows_does_not_reach_the_gradient(garbage):
     alone = gradient_of(lambda x: loss(y[rows], x, weight[rows]), p[rows])
     np.testing.assert_array_equal(gradient[~rows], 0)
     np.testing.assert_allclose(gradient[rows], alone, rtol=1e-6)  # the divisions' rounding
+
+
+def test_missing_vectors_do_not_reach_the_gradient():
+    task = mtl.DirectionTask("normals", 2)
+    loss, labels = task.masked_loss(), np.array([[3.0, 4.0], [0.0, 0.0], [np.nan, 1.0]])
+    outputs = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], "float32")
+    # One minus 0.6, the cosine, over the only label.
+    assert float(loss(labels, keras.ops.convert_to_tensor(outputs))) == pytest.approx(0.4)
+    gradient = gradient_of(lambda p: loss(labels, p), outputs)
+    np.testing.assert_allclose(gradient, [[0.4, -0.8], [0, 0], [0, 0]], rtol=1e-6)
 
 
 def test_a_nan_sample_weight_of_a_missing_row_counts_for_nothing():

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import mtl_keras as mtl
 from mtl_keras import LabelSpec, MaskedAUC, MaskedMetric, TaskScore, delta_m
 
 NAN = float("nan")
@@ -101,6 +102,28 @@ def test_accuracy_suits_the_labels():
     classes = MaskedMetric("accuracy", LabelSpec("class", -1, 3))
     classes.update_state(np.array([[0, -1], [2, 1]]), keras.ops.one_hot([[0, 1], [1, 1]], 3))
     assert float(classes.result()) == pytest.approx(2 / 3)
+
+
+def test_mean_iou_counts_labelled_pixels_by_their_weight():
+    task = mtl.CategoricalTask("segmentation", 2, positions=2)
+    metric = task.masked_metrics(["mean_iou"])[0]
+    labels = np.array([[[0, 0, 1, -1]]])
+    outputs = np.eye(2, dtype="float32")[[[[0, 1, 1, 0]]]]
+    metric.update_state(labels, keras.ops.convert_to_tensor(outputs))
+    assert float(metric.result()) == pytest.approx((1 / 2 + 1 / 2) / 2)
+    weights = np.array([[[1.0, 0.5, 1.0, 1.0]]], "float32")
+    metric.reset_state()
+    metric.update_state(labels, keras.ops.convert_to_tensor(outputs), sample_weight=weights)
+    assert float(metric.result()) == pytest.approx(1 / 1.5)
+
+
+def test_the_angle_between_directions_is_in_degrees():
+    task = mtl.DirectionTask("normals", 2)
+    metric = task.masked_metrics()[0]
+    labels = np.array([[2.0, 0.0], [0.0, 3.0], [0.0, 1.0], [0.0, 0.0]])
+    outputs = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, -1.0], [1.0, 0.0]], "float32")
+    metric.update_state(labels, keras.ops.convert_to_tensor(outputs))
+    assert float(metric.result()) == pytest.approx((0 + 45 + 180) / 3)
 
 
 def test_sample_weights_multiply_into_the_mask():

@@ -15,6 +15,8 @@ ALL = [
     mtl.MultiLabelTask("a", 4, score="loss", direction="min", metrics=()),
     mtl.RegressionTask("a", 2, score="rmse", head=[8, 4]),
     mtl.TokenTask("a", 7, missing_value=0, head=keras.layers.Dense(7, name="template")),
+    mtl.CategoricalTask("a", 3, positions=2),
+    mtl.DirectionTask("a", 2, positions=1),
 ]
 
 
@@ -86,6 +88,17 @@ def test_names_that_cannot_be_used_everywhere_are_refused(name):
 def test_bad_arguments_are_named(argument, value):
     with pytest.raises(ValueError, match=rf"`{argument}`.*Received"):
         mtl.BinaryTask("a", **{argument: value})
+
+
+def test_positions_are_named():
+    for positions in (3, True, None):
+        with pytest.raises(ValueError, match=rf"`positions`.*Received: positions={positions}"):
+            mtl.RegressionTask("a", positions=positions)
+
+
+def test_a_direction_has_two_dimensions():
+    with pytest.raises(ValueError, match=r"`dim`.*Received: dim=1"):
+        mtl.DirectionTask("a", 1)
 
 
 def test_widths_must_be_positive():

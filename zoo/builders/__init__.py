@@ -1,13 +1,16 @@
 """Builders: functions that assemble and compile a multi-task model, one architecture a file.
 
 Beside them what several use: `inputs.py` (raw inputs), `backbone.py` (the layers between inputs
-and heads), `draft.py` (from tasks and features to a compiled model).
+and heads), `draft.py` (from tasks and features to a compiled model),
+`exchange.py` (towers that read each other), `mixture.py` (models around one layer of experts).
 """
 
-from zoo.builders.draft import ModelOptions
 from zoo.builders.adatt import adatt
 from zoo.builders.cross_stitch import cross_stitch
+from zoo.builders.dense_prediction import dense_prediction
+from zoo.builders.draft import ModelOptions
 from zoo.builders.entire_space import entire_space
+from zoo.builders.joint_text import joint_text
 from zoo.builders.mixture_of_experts import mixture_of_experts
 from zoo.builders.multi_gate_mixture_of_experts import multi_gate_mixture_of_experts
 from zoo.builders.nddr import nddr
@@ -25,7 +28,9 @@ __all__ = [
     "ModelOptions",
     "adatt",
     "cross_stitch",
+    "dense_prediction",
     "entire_space",
+    "joint_text",
     "mixture_of_experts",
     "multi_gate_mixture_of_experts",
     "nddr",

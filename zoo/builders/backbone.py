@@ -104,7 +104,7 @@ class Backbone:
             return None
         if self.widths:
             return keras.Sequential(self._dense(range(start, stop), "tower"), name=name)
-        if (start, stop) == (0, self.depth):
+        if type(self.given) is not keras.Sequential:
             return copied(self.given, index, name)
         layers = self._given_layers(start, stop)
         return keras.Sequential([copied(layer, index, layer.name) for layer in layers], name=name)

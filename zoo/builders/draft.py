@@ -206,10 +206,11 @@ def _read(features, task):
         )
     rank = len(features.shape)
     if task.per_position:
-        if rank != 3:
+        if rank != 2 + task.positions:
+            axes = "length" if task.positions == 1 else "height, width"
             raise ValueError(
                 f"Task '{task.name}' labels positions: `trunk` must return "
-                f"(batch, length, channels). Received: shape {tuple(features.shape)}"
+                f"(batch, {axes}, channels). Received: shape {tuple(features.shape)}"
             )
         return features
     pools = {3: keras.layers.GlobalAveragePooling1D, 4: keras.layers.GlobalAveragePooling2D}
