@@ -47,7 +47,8 @@ def check_every_log_key_has_its_task(case):
     model = case.seeded()
     logs = model.evaluate(case.x, case.y, return_dict=True, verbose=0)
     names = [task.name for task in model.tasks]
-    for key in set(logs) - {"loss", "score"}:
+    penalties = {penalty.name for penalty in model.sharing}
+    for key in set(logs) - {"loss", "score"} - penalties:
         assert any(key.startswith(f"{name}_") for name in names), key
     for task in model.tasks:
         assert {f"{task.name}_loss", f"{task.name}_labels"} <= set(logs)
@@ -161,8 +162,9 @@ def check_loss_is_the_weighted_sum(case):
     model = case.seeded(loss_weights=weights)
     logs = model.test_on_batch(case.x, case.y, return_dict=True)
     expected = sum(weights[name] * logs[f"{name}_loss"] for name in weights)
-    regularisers = float(sum(model.losses)) if model.losses else 0.0
-    assert logs["loss"] == pytest.approx(expected + regularisers, rel=1e-5)
+    expected += float(sum(model.losses)) if model.losses else 0.0
+    expected += sum(logs[penalty.name] for penalty in model.sharing)
+    assert logs["loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def check_partial_weights_are_filled_with_ones(case):
