@@ -1,4 +1,4 @@
-"""The pages' examples run as written, and the page of balancers knows every rule."""
+"""The pages' examples run as written; the pages of balancers and builders know them all."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import keras
 import pytest
 
-from mtl_keras import balancing
+import zoo.builders
+from mtl_keras import balancing, sharing
 
 DOCS = Path(__file__).parents[1] / "docs"
 EXAMPLES = [
@@ -33,3 +34,12 @@ def test_page_of_balancers_has_no_other_rule():
     page = (DOCS / "balancing.md").read_text()
     listed = re.findall(r"^\| `(\w+)` \| (?:loss|gramian|jacobian) \| \D.*\|$", page, re.MULTILINE)
     assert sorted(listed) == sorted(info.name for info in balancing.available())
+
+
+def test_page_of_builders_has_them_all():
+    page = (DOCS / "builders.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \| ", page, re.MULTILINE)
+    penalties = [name for name in listed if name[0].isupper()]
+    builders = [name for name in listed if name[0].islower()]
+    assert sorted(builders) == sorted(set(zoo.builders.__all__) - {"ModelOptions"})
+    assert sorted([*penalties, "Sharing", "corresponding_weights"]) == sorted(sharing.__all__)
