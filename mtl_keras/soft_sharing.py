@@ -149,7 +149,7 @@ def _tensors(group):
 
 
 def _stacked(group):
-    return (*group[0].shape, len(group))
+    return (len(group), *group[0].shape)
 
 
 def _checked_penalties(penalties):

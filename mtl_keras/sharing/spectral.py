@@ -15,17 +15,23 @@ RANK_TOLERANCE = 1e-6
 
 
 def unfoldings(kind: str, shape: tuple[int, ...]) -> list[tuple[Callable, Callable]]:
-    """The matrices that a tensor is seen as: for each, tensor to matrix and back.
+    """The matrices that the stacked weights are seen as: for each, tensor to matrix and back.
 
-    "last_axis": the last axis against the others. "tucker": each axis against the others.
-    "tensor_train": the first j axes against the rest, for each j.
+    Tasks come first here, (K, ...), where the literature has them last: stacking then moves
+    nothing, and the order of a matrix's columns changes no singular value.
+
+    "last_axis": tasks against the rest. "tucker": each axis against the rest, tasks last.
+    "tensor_train": the first j axes of the weights against the others and tasks, for each j.
     """
-    rank = len(shape)
+    weights, tasks = list(range(1, len(shape))), 0
     if kind == "tucker":
-        return [_axis(k, shape) for k in range(rank)]
-    if kind == "tensor_train":
-        return [_split(j, shape) for j in range(1, rank)]
-    return [_axis(rank - 1, shape)]
+        rows = [[axis] for axis in [*weights, tasks]]
+    elif kind == "tensor_train":
+        # All of the weights' axes against tasks is tasks against all of them.
+        rows = [*(weights[:j] for j in range(1, len(weights))), [tasks]]
+    else:
+        rows = [[tasks]]
+    return [_against_the_rest(axes, shape) for axes in rows]
 
 
 def polar(matrix: Any) -> Any:
@@ -52,41 +58,52 @@ def singular_values(matrix: np.ndarray) -> np.ndarray:
     return np.linalg.svd(np.asarray(matrix, "float64"), compute_uv=False)
 
 
+def nuclear_norm(matrix: Any) -> Any:
+    """The sum of the singular values, alone."""
+    rows, columns = matrix.shape
+    matrix = matrix if rows <= columns else ops.transpose(matrix)
+    return ops.cast(ops.sum(_left_and_values(ops.cast(matrix, _widest()))[1]), matrix.dtype)
+
+
 def _with_values(matrix, multiplier):
     # U m(S) U^T M; from the short side, which costs least.
     rows, columns = matrix.shape
     if rows > columns:
         return ops.transpose(_with_values(ops.transpose(matrix), multiplier))
     wide = ops.cast(matrix, _widest())
-    if keras.backend.standardize_dtype(wide.dtype) == "float64":
-        # Five times as fast as a decomposition, and in float64 as exact as float32 weights are.
-        squares, left = ops.eigh(wide @ ops.transpose(wide))
-        values = ops.sqrt(ops.where(squares > 0, squares, 0.0))
-        values, left = ops.flip(values, axis=0), ops.flip(left, axis=1)
-    else:
-        left, values, _ = ops.svd(wide, full_matrices=False)
+    left, values = _left_and_values(wide)
     # A matrix of zeros has no directions; 1 / 0 must not enter.
     safe = ops.where(values > 0, values, float(np.finfo("float32").tiny))
     scaled = left * ops.expand_dims(ops.cast(multiplier(safe), wide.dtype), 0)
     return ops.cast(scaled @ (ops.transpose(left) @ wide), matrix.dtype)
 
 
+def _left_and_values(wide):
+    """U (m, m) and the singular values, descending, of (m, n) with m <= n."""
+    if keras.backend.standardize_dtype(wide.dtype) != "float64":
+        left, values, _ = ops.svd(wide, full_matrices=False)
+        return left, values
+    # Five times as fast as a decomposition, and in float64 as exact as float32 weights are.
+    squares, left = ops.eigh(wide @ ops.transpose(wide))
+    values = ops.sqrt(ops.where(squares > 0, squares, 0.0))
+    return ops.flip(left, axis=1), ops.flip(values, axis=0)
+
+
 def _widest():
     return keras.backend.standardize_dtype(ops.convert_to_tensor(np.zeros((), "float64")).dtype)
 
 
-def _axis(k, shape):
-    order = [k, *(axis for axis in range(len(shape)) if axis != k)]
+def _against_the_rest(rows, shape):
+    order = [*rows, *(axis for axis in range(len(shape)) if axis not in rows)]
     back = [order.index(axis) for axis in range(len(shape))]
     moved = [shape[axis] for axis in order]
+    height = math.prod(shape[axis] for axis in rows)
+    if order == back == list(range(len(shape))):
+        return (
+            lambda tensor: ops.reshape(tensor, (height, -1)),
+            lambda matrix: ops.reshape(matrix, shape),
+        )
     return (
-        lambda tensor: ops.reshape(ops.transpose(tensor, order), (shape[k], -1)),
+        lambda tensor: ops.reshape(ops.transpose(tensor, order), (height, -1)),
         lambda matrix: ops.transpose(ops.reshape(matrix, moved), back),
-    )
-
-
-def _split(j, shape):
-    return (
-        lambda tensor: ops.reshape(tensor, (math.prod(shape[:j]), -1)),
-        lambda matrix: ops.reshape(matrix, shape),
     )

@@ -11,6 +11,7 @@ from mtl_keras.sharing.base import Sharing, strength_at
 from mtl_keras.sharing.spectral import (
     KINDS,
     RANK_TOLERANCE,
+    nuclear_norm,
     polar,
     shrunk,
     singular_values,
@@ -74,6 +75,11 @@ class TraceNormSharing(Sharing):
 
     def penalty(self, weights: tuple) -> Any:
         """The sum of the nuclear norms."""
+        if self.proximal:
+            # Nobody asks for its gradient.
+            stacked = ops.stop_gradient(_stacked(weights))
+            pairs = unfoldings(self.kind, tuple(stacked.shape))
+            return sum(nuclear_norm(to_matrix(stacked)) for to_matrix, _ in pairs)
         return self._along(self.subgradient(weights), weights)
 
     def value(self, weights: tuple, factor: float, step: Any, subgradient: Any = None) -> Any:
@@ -84,21 +90,21 @@ class TraceNormSharing(Sharing):
 
     def _along(self, subgradient, weights):
         # <U V^T, X> is the nuclear norm, and U V^T its derivative.
-        return ops.sum(ops.stop_gradient(subgradient) * ops.stack(weights, axis=-1))
+        return ops.sum(ops.stop_gradient(subgradient) * _stacked(weights))
 
     def subgradient(self, weights: tuple) -> Any:
-        """The sum of U V^T over the unfoldings, of the shape of the stacked weights."""
+        """The sum of U V^T over the unfoldings, (K, ...)."""
         # Nobody differentiates a decomposition.
-        stacked = ops.stop_gradient(ops.stack(weights, axis=-1))
+        stacked = ops.stop_gradient(_stacked(weights))
         pairs = unfoldings(self.kind, tuple(stacked.shape))
         return sum(to_tensor(polar(to_matrix(stacked))) for to_matrix, to_tensor in pairs)
 
     def proximal_step(self, weights: tuple, amount: Any) -> tuple:
         """Lower singular values, of one unfolding after the other."""
-        stacked = ops.stack(weights, axis=-1)
+        stacked = _stacked(weights)
         for to_matrix, to_tensor in unfoldings(self.kind, tuple(stacked.shape)):
             stacked = to_tensor(shrunk(to_matrix(stacked), amount))
-        return tuple(ops.unstack(stacked, len(weights), axis=-1))
+        return tuple(ops.unstack(stacked, len(weights)))
 
     def ranks(self, model: Any, tolerance: float = RANK_TOLERANCE) -> dict[str, tuple[int, ...]]:
         """At each path, the rank of each unfolding of the model's weights as they are now.
@@ -121,7 +127,7 @@ class TraceNormSharing(Sharing):
         found = {}
         for path, variables in corresponding_weights(model, self.towers).items():
             if self.factor(path):
-                stacked = np.stack([ops.convert_to_numpy(v) for v in variables], axis=-1)
+                stacked = np.stack([ops.convert_to_numpy(v) for v in variables])
                 pairs = unfoldings(self.kind, stacked.shape)
                 matrices = [ops.convert_to_numpy(to_matrix(stacked)) for to_matrix, _ in pairs]
                 found[path] = tuple(measure(singular_values(m)) for m in matrices)
@@ -130,6 +136,11 @@ class TraceNormSharing(Sharing):
     def get_config(self) -> dict:
         """Constructor arguments."""
         return {**super().get_config(), "kind": self.kind, "every": self.every}
+
+
+def _stacked(weights):
+    # TensorFlow's own stacking does not take its variables.
+    return ops.concatenate([ops.expand_dims(w, 0) for w in weights], axis=0)
 
 
 def _effective_rank(values):
