@@ -48,7 +48,6 @@ SLOW_ON_JAX = (
     "_applied_to_the_groups[upgrad]",
     "_applied_to_the_groups[trimmed_mean]",
     "_stay_near_the_exact_ones",
-    "[one task-",
     "[all kinds, named features-a_task_without",
     "[all kinds, named features-mixed_precision_trains]",
     "[all kinds, named features-steps_per_execution",

@@ -76,7 +76,10 @@ CASES = {
 }
 
 
+# One task is the builders' suite's too.
 @pytest.mark.parametrize("check", MODEL_CHECKS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=pytest.mark.slow) if c == "one task" else c for c in CASES]
+)
 def test_shared_trunk(case, check):
     MODEL_CHECKS[check](CASES[case]())

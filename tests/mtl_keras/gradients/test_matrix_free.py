@@ -171,7 +171,9 @@ def regression_model(learning_rate, count=5, **options):
     return model
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "rule", [RULES[0], *(pytest.param(rule, marks=pytest.mark.slow) for rule in RULES[1:])]
+)
 def test_updates_along_a_training_run_stay_near_the_exact_ones(rule):
     x, y = regression()
     run = regression_model(0.003, balancer=rule, gramian="matrix_free")

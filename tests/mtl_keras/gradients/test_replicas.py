@@ -14,18 +14,16 @@ BACKEND = keras.backend.backend()
 if BACKEND == "torch":
     pytest.skip("Keras has no data parallelism on PyTorch", allow_module_level=True)
 
-# Each family and each way to the update; state, random draws, halves of the batch.
+# Each family and each way to the update.
 CASES = [
     {"balancer": "uw"},
-    {"balancer": "famo"},
     {"balancer": "upgrad"},
-    {"balancer": "pcgrad"},
-    {"balancer": "modo"},
     {"balancer": "nash_mtl", "scope": "representation"},
     {"balancer": "mgda", "gramian": "matrix_free"},
     {"balancer": "db_mtl"},
-    {"balancer": "graddrop"},
 ]
+# State, random draws, halves of the batch.
+MORE_CASES = [{"balancer": rule} for rule in ("famo", "pcgrad", "modo", "graddrop")]
 
 # Devices must be set before the backend starts: a process of its own.
 SCRIPT = textwrap.dedent(
@@ -64,8 +62,12 @@ SCRIPT = textwrap.dedent(
 )
 
 
-def test_two_replicas_train_as_one_device():
-    cases = CASES if BACKEND == "tensorflow" else CASES[2:3] + CASES[6:8]
+@pytest.mark.parametrize(
+    "cases", [CASES, pytest.param(MORE_CASES, marks=pytest.mark.slow)], ids=["ways", "rules"]
+)
+def test_two_replicas_train_as_one_device(cases):
+    if BACKEND == "jax":
+        cases = [case for case in cases if case["balancer"] in ("upgrad", "mgda", "db_mtl", "modo")]
     tests = os.path.join(os.path.dirname(__file__), "..", "..")
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]),

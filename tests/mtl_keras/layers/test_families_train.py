@@ -76,7 +76,11 @@ def data(shape):
     return {"images": images, "domain": domain}, labels
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+# Half precision: minutes of compilation.
+@pytest.mark.parametrize(
+    "policy",
+    [p if p == "float32" else pytest.param(p, marks=pytest.mark.slow) for p in POLICIES],
+)
 @pytest.mark.parametrize("build", [convolutional, transformer])
 def test_every_family_trains(build, policy):
     if policy != "float32" and keras.backend.backend() != "tensorflow":
