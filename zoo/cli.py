@@ -75,7 +75,7 @@ def _list(options):
     from zoo import builders, datasets
 
     table = Table("kind", "name", "what")
-    for name in builders.__all__:
+    for name in filter(str.islower, builders.__all__):
         table.add_row("builder", name, _first_line(getattr(builders, name).__doc__))
     for name in datasets.list_datasets():
         package = importlib.import_module(f"zoo.datasets.{name}")
