@@ -16,12 +16,12 @@ class Backbone:
     """Blocks of layers, of which a builder shares the first ones and copies the rest.
 
     Args:
-        layers: widths of dense layers, or any Keras layer or model; None for no layer. The
-            layers of a `keras.Sequential` are blocks that can be cut apart; anything else is one
-            block.
+        layers: widths of dense layers, or any Keras layer or model. The layers of a
+            `keras.Sequential` are blocks that can be cut apart; anything else is one block.
         activation: of the dense layers.
         dropout: rate after each of the dense layers.
         argument: what `layers` is called, for errors.
+        optional: whether `layers` may be None, for none.
 
     Raises:
         ValueError: for bad widths.
@@ -33,11 +33,13 @@ class Backbone:
         activation: Any = "relu",
         dropout: float = 0.0,
         argument: str = "trunk",
+        optional: bool = False,
     ):
         self.given = layers if isinstance(layers, keras.layers.Layer) else None
         self.widths = None
         if self.given is None:
-            self.widths = () if layers is None else checked_widths(layers, argument)
+            none = layers is None and optional
+            self.widths = () if none else checked_widths(layers, argument)
         self.activation, self.dropout = activation, dropout
         self.argument = argument
 

@@ -74,8 +74,8 @@ def entire_space(
     of_funnel = [stage.name for stage in stages]
     products = _product_tasks(stages, products)
     weights = dict.fromkeys(of_funnel[1:], 0.0) | dict(options.pop("loss_weights", None) or {})
-    backbone = Backbone(trunk, activation, dropout)
-    own = Backbone(towers, activation, dropout, "towers")
+    backbone = Backbone(trunk, activation, dropout, optional=True)
+    own = Backbone(towers, activation, dropout, "towers", optional=True)
     as_vector = backbone.reads_vectors if backbone.depth else own.reads_vectors
     others = [task for task in tasks if task.name not in of_funnel]
     draft = Draft(

@@ -41,9 +41,9 @@ class MixtureDraft(Draft):
         dropout: float,
         **options: Any,
     ):
-        trunk = Backbone(trunk, activation, dropout)
+        trunk = Backbone(trunk, activation, dropout, optional=True)
         self._expert = Backbone(expert_units, activation, dropout, "expert_units")
-        self._towers = Backbone(towers, activation, dropout, "towers")
+        self._towers = Backbone(towers, activation, dropout, "towers", optional=True)
         as_vector = trunk.reads_vectors if trunk.depth else self._expert.reads_vectors
         super().__init__(tasks, inputs, name, as_vector, **options)
         shared = trunk.first(trunk.depth, "trunk")

@@ -83,7 +83,7 @@ def ranking_with_bias_tower(
     """
     main, bias = _split(inputs, bias_inputs)
     bias_dropout = checked_rate(bias_dropout, "bias_dropout")
-    shallow = Backbone(bias_tower, activation, dropout, "bias_tower")
+    shallow = Backbone(bias_tower, activation, dropout, "bias_tower", optional=True)
     draft = MixtureDraft(
         tasks, main, name, trunk, expert_units, towers, activation, dropout, **options
     )
