@@ -37,7 +37,9 @@ from zoo.comparison import roc_auc
 WIDTHS = (4, 64)
 EPOCHS = 5
 WEIGHT = 10.0
-STRENGTHS = (1e-3, 1e-2, 1e-1)
+STRENGTHS = (1e-3, 1e-1)
+# Of four units that can die, some seeds lose all: that is not what is measured here.
+NETWORK = {"activation": "tanh"}
 
 
 def encoded(data):
@@ -72,7 +74,7 @@ def outputs_auc(splits, seed, width, kind=None, builder=zoo.shared_trunk, **opti
         y["other"] = contrary_labels(kind, labels, np.random.default_rng(seed))
     plain = {"metrics": (), "score": "loss", "direction": "min"}
     tasks = [mtl.BinaryTask(n, weight=WEIGHT if n == "other" else 1.0, **plain) for n in y]
-    model = builder(tasks, x.shape[1], [width], **options)
+    model = builder(tasks, x.shape[1], [width], **NETWORK, **options)
     model.fit(x, y, batch_size=256, epochs=EPOCHS, verbose=0)
     scores = model.predict(x_test, batch_size=4096, verbose=0)["income"][:, 0]
     return roc_auc(test_labels["income"], scores)
@@ -87,11 +89,11 @@ def rows_auc(splits, seed, width, told):
     tasks = [mtl.BinaryTask("income", metrics=(), score="loss", direction="min")]
     if told:
         options = {"conditioning": "film", "row_input": "task", "num_row_tasks": 2}
-        model = zoo.task_conditioned(tasks, x.shape[1], [width], **options)
+        model = zoo.task_conditioned(tasks, x.shape[1], [width], **NETWORK, **options)
         x = {"features": x, "task": task}
         x_test = {"features": x_test, "task": np.zeros(len(x_test), "int64")}
     else:
-        model = zoo.shared_trunk(tasks, x.shape[1], [width])
+        model = zoo.shared_trunk(tasks, x.shape[1], [width], **NETWORK)
     model.fit(x, y, batch_size=256, epochs=EPOCHS, verbose=0)
     scores = model.predict(x_test, batch_size=4096, verbose=0)["income"][:, 0]
     return roc_auc(test_labels["income"], scores)
