@@ -1,6 +1,8 @@
 """What stops a fit that would go on in vain: bad labels, NaN losses, tasks without labels."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 from keras import ops
@@ -81,11 +83,52 @@ class TrainingGuard(keras.callbacks.Callback):
         place = f"step {batch + 1} of `{self._watched['where']}`"
         if self._watched["epoch"] is not None:
             place += f", epoch {self._watched['epoch'] + 1}"
-        self.model.check_logs(logs, place)
+        check_logs(self.model, logs, place)
 
 
-def failed_tasks(names, logs) -> list[str]:
-    """The tasks among `names` whose loss is not finite although they have labels."""
+def check_logs(model: Any, logs: Mapping[str, Any], place: str) -> None:
+    """Raises ValueError when `logs` show a task with invalid labels or a bad loss.
+
+    Args:
+        model: a compiled `MultiTaskModel`.
+        logs: what a train or test step of it returned.
+        place: where it happened, for the message.
+    """
+    objective = model._objective
+    if _replicated(model):
+        # A step's logs are one replica's, which may have met no label of a task.
+        logs = objective.metrics.tallied()
+    failed = _failed_tasks([task.name for task in model.tasks], logs)
+    if not failed:
+        return
+    if keras.backend.backend() == "jax":
+        # Within a fit, variables have no value until they are asked for.
+        model.jax_state_sync()
+    for name, counts in objective.metrics.violations().items():
+        received = ", ".join(f"{n} {kind}" for kind, n in counts.items())
+        raise ValueError(
+            f"Task '{name}': labels must be {objective.losses[name].labels.expectation}. "
+            f"Received: labels {received}, by {place}. A label that stands for "
+            "'missing' is named by the task's `missing_value`."
+        )
+    rows = model._balanced_step.row_tasks
+    ids = f", or ids in input '{rows.name}' that are not 0 to {rows.count - 1}" if rows else ""
+    raise ValueError(
+        f"Task '{failed[0]}': the loss must be finite. "
+        f"Received: {float(logs[f'{failed[0]}_loss'])} by {place}. Look for NaN in the "
+        "inputs, a learning rate that is too high, or a loss that overflows"
+        f"{ids}."
+    )
+
+
+def _replicated(model):
+    if keras.backend.backend() != "tensorflow":
+        return False
+    return model.distribute_strategy.num_replicas_in_sync > 1
+
+
+def _failed_tasks(names, logs):
+    # Whose loss is not finite although they have labels.
     return [
         name
         for name in names

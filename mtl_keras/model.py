@@ -16,7 +16,7 @@ from mtl_keras.batches import (
 )
 from mtl_keras.gradients import training_step
 from mtl_keras.gradients.balanced_step import BalancedStep
-from mtl_keras.guard import TrainingGuard, failed_tasks
+from mtl_keras.guard import TrainingGuard, check_logs
 from mtl_keras.layers.layer_metric import LayerMetric
 from mtl_keras.metrics import TaskScore
 from mtl_keras.objective import Objective
@@ -265,13 +265,17 @@ class MultiTaskModel(keras.Model):
             # Keras warns that it cannot shuffle a stream, also when nobody asked.
             kwargs.setdefault("shuffle", False)
         x, y, sample_weight = self._complete(x, y, sample_weight)
+        epochs = []
+        if self.balancer is not None:
+            end = self.balancer.end_epoch
+            epochs = [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: end())]
         if isinstance(validation_data, (list, tuple)):
             validation_data = self._complete(*keras.utils.unpack_x_y_sample_weight(validation_data))
         return super().fit(
             x,
             y,
             *args,
-            callbacks=self._with_epochs(self._guarded(callbacks)),
+            callbacks=self._guarded(callbacks, *epochs),
             validation_data=validation_data,
             sample_weight=sample_weight,
             **kwargs,
@@ -301,14 +305,14 @@ class MultiTaskModel(keras.Model):
         _refuse_class_weight(class_weight)
         x, y, sample_weight = self._complete(x, y, sample_weight)
         logs = super().train_on_batch(x, y, sample_weight, return_dict=True)
-        self.check_logs(logs, "`train_on_batch`")
+        check_logs(self, logs, "`train_on_batch`")
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """`keras.Model.test_on_batch`; labels and sample weights may lack tasks."""
         x, y, sample_weight = self._complete(x, y, sample_weight)
         logs = super().test_on_batch(x, y, sample_weight, return_dict=True)
-        self.check_logs(logs, "`test_on_batch`")
+        check_logs(self, logs, "`test_on_batch`")
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
     def _complete(self, x, y, sample_weight):
@@ -317,59 +321,13 @@ class MultiTaskModel(keras.Model):
         labels, weights = complete_arrays(y, sample_weight, self.tasks, self.output)
         return tensors_of_strings(x), labels, weights
 
-    def _guarded(self, callbacks):
+    def _guarded(self, callbacks, *more):
         if isinstance(callbacks, keras.callbacks.CallbackList):
-            if not any(isinstance(c, TrainingGuard) for c in callbacks.callbacks):
-                callbacks.append(TrainingGuard())
+            guarded = any(isinstance(c, TrainingGuard) for c in callbacks.callbacks)
+            for callback in more if guarded else (TrainingGuard(), *more):
+                callbacks.append(callback)
             return callbacks
-        return [TrainingGuard(), *keras.tree.flatten(callbacks or [])]
-
-    def _with_epochs(self, callbacks):
-        if self.balancer is None:
-            return callbacks
-        tell = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self.balancer.end_epoch())
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(tell)
-            return callbacks
-        return [tell, *callbacks]
-
-    def check_logs(self, logs: Mapping[str, Any], place: str) -> None:
-        """Raises ValueError when `logs` show a task with invalid labels or a bad loss.
-
-        Args:
-            logs: what a train or test step returned.
-            place: where it happened, for the message.
-        """
-        if self._replicated():
-            # A step's logs are one replica's, which may have met no label of a task.
-            logs = self._compiled_objective().metrics.tallied()
-        failed = failed_tasks([task.name for task in self.tasks], logs)
-        if not failed:
-            return
-        if keras.backend.backend() == "jax":
-            # Within a fit, variables have no value until they are asked for.
-            self.jax_state_sync()
-        objective = self._compiled_objective()
-        for name, counts in objective.metrics.violations().items():
-            received = ", ".join(f"{n} {kind}" for kind, n in counts.items())
-            raise ValueError(
-                f"Task '{name}': labels must be {objective.losses[name].labels.expectation}. "
-                f"Received: labels {received}, by {place}. A label that stands for "
-                "'missing' is named by the task's `missing_value`."
-            )
-        rows = self._balanced_step.row_tasks
-        ids = f", or ids in input '{rows.name}' that are not 0 to {rows.count - 1}" if rows else ""
-        raise ValueError(
-            f"Task '{failed[0]}': the loss must be finite. "
-            f"Received: {float(logs[f'{failed[0]}_loss'])} by {place}. Look for NaN in the "
-            "inputs, a learning rate that is too high, or a loss that overflows"
-            f"{ids}."
-        )
-
-    def _replicated(self):
-        if keras.backend.backend() != "tensorflow":
-            return False
-        return self.distribute_strategy.num_replicas_in_sync > 1
+        return [TrainingGuard(), *more, *keras.tree.flatten(callbacks or [])]
 
     # -- saving and export
 

@@ -37,7 +37,7 @@ class SoftSharing:
         if self.penalties:
             self._step = self._add("step", (), "int32")
         self._kept = {
-            (i, path): self._add(f"{penalty.name}_{path.replace('/', '_')}", _stacked(group))
+            (i, path): self._add(f"{penalty.name}_{path.replace('/', '_')}", _stacked_shape(group))
             for i, penalty in enumerate(self.penalties)
             if penalty.every > 1 and not penalty.proximal
             for path, (group, _) in self._seen[i].items()
@@ -88,11 +88,11 @@ class SoftSharing:
     def _values(self, i, penalty, step, training):
         for path, (group, factor) in self._seen[i].items():
             weights = _tensors(group)
-            kept = self._kept.get((i, path)) if training else None
-            options = {}
-            if kept is not None:
-                options["subgradient"] = _refreshed(kept, penalty, weights, step)
-            yield penalty.value(weights, factor, step, **options)
+            if training and (i, path) in self._kept:
+                subgradient = _refreshed(self._kept[i, path], penalty, weights, step)
+                yield penalty.value(weights, factor, step, subgradient)
+            else:
+                yield penalty.value(weights, factor, step)
 
     def gradients(self, scale: Any) -> tuple[Any, dict[int, Any]]:
         """The terms of a training step, and their gradients times `scale` by id of variable."""
@@ -148,7 +148,7 @@ def _tensors(group):
     return tuple(map(ops.convert_to_tensor, group))
 
 
-def _stacked(group):
+def _stacked_shape(group):
     return (len(group), *group[0].shape)
 
 

@@ -7,8 +7,8 @@ from keras import ops
 from mtl_keras.balancing.base import GramianBalancer
 from mtl_keras.balancing.present import number, softmax
 from mtl_keras.balancing.registry import rule
-from mtl_keras.balancing.solvers import wide
 from mtl_keras.checks import checked_nonnegative, checked_positive
+from mtl_keras.precision import wide
 
 
 @rule("gradnorm", source="Chen et al., 2018, GradNorm, arXiv:1711.02257")

@@ -8,6 +8,7 @@ from mtl_keras.balancing import orders, solvers
 from mtl_keras.balancing.base import GramianBalancer
 from mtl_keras.balancing.registry import rule
 from mtl_keras.checks import checked_between, checked_count
+from mtl_keras.precision import wide
 
 # A target nearer to 1 would take more than 700 times the other gradient to reach.
 LARGEST = 1 - 1e-6
@@ -57,7 +58,7 @@ class GradVac(GramianBalancer):
         cosines, norms = solvers.unit_rows(gramian, present)
         count = norms.shape[0]
         both = present[:, None] & present[None, :]
-        kept = solvers.wide(ops.convert_to_tensor(self.targets))
+        kept = wide(ops.convert_to_tensor(self.targets))
         targets = ops.where(both, ops.clip(kept, -LARGEST, LARGEST), ops.zeros_like(kept))
         order = orders.drawn(count, self.draws)
         parts, seen = self._turned(cosines, targets, order)

@@ -4,10 +4,10 @@ from typing import Any
 
 from keras import ops
 
-from mtl_keras.balancing import solvers
 from mtl_keras.balancing.base import GramianBalancer
 from mtl_keras.balancing.registry import rule
 from mtl_keras.checks import checked_count
+from mtl_keras.precision import wide
 
 # Scores this close, in parts of what was subtracted for them, are equal: rounding chooses none.
 TIE = 1e-6
@@ -46,7 +46,7 @@ class Krum(GramianBalancer):
 
     def solve(self, gramian: Any, present: Any, losses: Any) -> Any:
         """Scores of sorted distances, then equal shares for the least."""
-        gramian = solvers.wide(gramian)
+        gramian = wide(gramian)
         squares = ops.diagonal(gramian)
         far = ops.full_like(gramian, float("inf"))
         distances = ops.relu(squares[:, None] + squares[None, :] - 2 * gramian)

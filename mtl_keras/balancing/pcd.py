@@ -6,7 +6,7 @@ from keras import ops
 
 from mtl_keras.balancing.base import GramianBalancer
 from mtl_keras.balancing.registry import rule
-from mtl_keras.balancing.solvers import definite, epsilon, nonnegative_minimum, unit_rows, wide
+from mtl_keras.balancing.solvers import definite, epsilon, nonnegative_minimum, unit_rows
 from mtl_keras.checks import (
     checked_between,
     checked_count,
@@ -14,6 +14,7 @@ from mtl_keras.checks import (
     checked_numbers,
     checked_rate,
 )
+from mtl_keras.precision import wide
 
 # A constraint missed by more than this part of what it asks for cannot be kept.
 MISSED = 1e-3

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from mtl_keras.precision import wide
+
 KINDS = ("last_axis", "tucker", "tensor_train")
 
 # Singular values below this part of the largest are rounding errors of float32 weights.
@@ -62,7 +64,7 @@ def nuclear_norm(matrix: Any) -> Any:
     """The sum of the singular values, alone."""
     rows, columns = matrix.shape
     matrix = matrix if rows <= columns else ops.transpose(matrix)
-    return ops.cast(ops.sum(_left_and_values(ops.cast(matrix, _widest()))[1]), matrix.dtype)
+    return ops.cast(ops.sum(_left_and_values(wide(matrix))[1]), matrix.dtype)
 
 
 def _with_values(matrix, multiplier):
@@ -70,27 +72,23 @@ def _with_values(matrix, multiplier):
     rows, columns = matrix.shape
     if rows > columns:
         return ops.transpose(_with_values(ops.transpose(matrix), multiplier))
-    wide = ops.cast(matrix, _widest())
-    left, values = _left_and_values(wide)
+    widened = wide(matrix)
+    left, values = _left_and_values(widened)
     # A matrix of zeros has no directions; 1 / 0 must not enter.
     safe = ops.where(values > 0, values, float(np.finfo("float32").tiny))
-    scaled = left * ops.expand_dims(ops.cast(multiplier(safe), wide.dtype), 0)
-    return ops.cast(scaled @ (ops.transpose(left) @ wide), matrix.dtype)
+    scaled = left * ops.expand_dims(ops.cast(multiplier(safe), widened.dtype), 0)
+    return ops.cast(scaled @ (ops.transpose(left) @ widened), matrix.dtype)
 
 
-def _left_and_values(wide):
+def _left_and_values(matrix):
     """U (m, m) and the singular values, descending, of (m, n) with m <= n."""
-    if keras.backend.standardize_dtype(wide.dtype) != "float64":
-        left, values, _ = ops.svd(wide, full_matrices=False)
+    if keras.backend.standardize_dtype(matrix.dtype) != "float64":
+        left, values, _ = ops.svd(matrix, full_matrices=False)
         return left, values
     # Five times as fast as a decomposition, and in float64 as exact as float32 weights are.
-    squares, left = ops.eigh(wide @ ops.transpose(wide))
+    squares, left = ops.eigh(matrix @ ops.transpose(matrix))
     values = ops.sqrt(ops.where(squares > 0, squares, 0.0))
     return ops.flip(left, axis=1), ops.flip(values, axis=0)
-
-
-def _widest():
-    return keras.backend.standardize_dtype(ops.convert_to_tensor(np.zeros((), "float64")).dtype)
 
 
 def _against_the_rest(rows, shape):

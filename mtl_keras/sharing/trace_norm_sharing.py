@@ -75,18 +75,23 @@ class TraceNormSharing(Sharing):
 
     def penalty(self, weights: tuple) -> Any:
         """The sum of the nuclear norms."""
-        if self.proximal:
-            # Nobody asks for its gradient.
-            stacked = ops.stop_gradient(_stacked(weights))
-            pairs = unfoldings(self.kind, tuple(stacked.shape))
-            return sum(nuclear_norm(to_matrix(stacked)) for to_matrix, _ in pairs)
         return self._along(self.subgradient(weights), weights)
 
     def value(self, weights: tuple, factor: float, step: Any, subgradient: Any = None) -> Any:
         """What K tensors add to the loss; with an older subgradient a lower bound of it."""
-        if subgradient is None:
-            return super().value(weights, factor, step)
-        return factor * strength_at(self.strength, step) * self._along(subgradient, weights)
+        if self.proximal:
+            # Without the subgradient, which nobody asks for.
+            found = self._norms(weights)
+        elif subgradient is None:
+            found = self.penalty(weights)
+        else:
+            found = self._along(subgradient, weights)
+        return factor * strength_at(self.strength, step) * found
+
+    def _norms(self, weights):
+        stacked = ops.stop_gradient(_stacked(weights))
+        pairs = unfoldings(self.kind, tuple(stacked.shape))
+        return sum(nuclear_norm(to_matrix(stacked)) for to_matrix, _ in pairs)
 
     def _along(self, subgradient, weights):
         # <U V^T, X> is the nuclear norm, and U V^T its derivative.

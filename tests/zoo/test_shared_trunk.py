@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import mtl_keras as mtl
+from conformance.network_statements import dense, random, relu, sigmoid
 from zoo import shared_trunk
 from zoo.features import Categorical, Image, Numeric, Text
 
@@ -20,23 +21,6 @@ FLOAT32 = {"rtol": 1e-5, "atol": 1e-6}  # sums of a few float32 products
 
 def two_tasks():
     return [mtl.BinaryTask("clicked"), mtl.RegressionTask("price")]
-
-
-def random(*shape):
-    return np.random.default_rng(0).normal(size=shape).astype("float32")
-
-
-def relu(x):
-    return np.maximum(x, 0)
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def dense(layer, x):
-    kernel, bias = layer.get_weights()
-    return x @ kernel + bias
 
 
 def forward(model, features):

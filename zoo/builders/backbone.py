@@ -11,6 +11,23 @@ from mtl_keras.layers import TaskGate
 from mtl_keras.layers.copies import independent_layer
 from mtl_keras.tasks import checked_widths
 
+# What belongs to the layer before it, and begins no block.
+_FOLLOWERS = (
+    keras.layers.Activation,
+    keras.layers.AveragePooling1D,
+    keras.layers.AveragePooling2D,
+    keras.layers.BatchNormalization,
+    keras.layers.Dropout,
+    keras.layers.Flatten,
+    keras.layers.GlobalAveragePooling1D,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.LayerNormalization,
+    keras.layers.MaxPooling1D,
+    keras.layers.MaxPooling2D,
+    keras.layers.ReLU,
+    keras.layers.Reshape,
+)
+
 
 class Backbone:
     """Blocks of layers, of which a builder shares the first ones and copies the rest.
@@ -163,8 +180,7 @@ class Backbone:
             return [[self.given]]
         blocks = []
         for layer in self.given.layers:
-            # Activations, pooling and dropout belong to the layer before them.
-            if not blocks or _may_have_weights(layer):
+            if not blocks or not isinstance(layer, _FOLLOWERS):
                 blocks.append([])
             blocks[-1].append(layer)
         return blocks
@@ -178,22 +194,3 @@ def copied(layer: keras.layers.Layer, index: int, name: str) -> keras.layers.Lay
             copy.build_from_config(layer.get_build_config())
         copy.set_weights(layer.get_weights())
     return copy
-
-
-def _may_have_weights(layer):
-    weightless = (
-        keras.layers.Activation,
-        keras.layers.AveragePooling1D,
-        keras.layers.AveragePooling2D,
-        keras.layers.BatchNormalization,
-        keras.layers.Dropout,
-        keras.layers.Flatten,
-        keras.layers.GlobalAveragePooling1D,
-        keras.layers.GlobalAveragePooling2D,
-        keras.layers.LayerNormalization,
-        keras.layers.MaxPooling1D,
-        keras.layers.MaxPooling2D,
-        keras.layers.ReLU,
-        keras.layers.Reshape,
-    )
-    return not isinstance(layer, weightless)

@@ -174,11 +174,6 @@ def test_best_worst_is_best(radius):
         assert levels.min() > levels[solution > 1e-3].max() - 100 * EXACT["atol"]
 
 
-def test_float64_where_there_is_float64():
-    found = solvers.wide(ops.zeros((2,), "float32"))
-    assert ops.convert_to_numpy(found).dtype == DTYPE
-
-
 @pytest.mark.skipif(not ON_JAX, reason="the others have float64 anyway")
 def test_jax_computes_in_float64_when_asked():
     # The setting holds for a whole process.

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import mtl_keras as mtl
+from conformance.network_statements import dense, relu
 from zoo import dense_prediction
 from zoo.features import Image, Numeric
 
@@ -31,10 +32,6 @@ def outputs(model, x):
 # -- outputs against NumPy
 
 
-def relu(x):
-    return np.maximum(x, 0)
-
-
 def convolution(layer, x):
     kernel, bias = layer.get_weights()
     height, width = x.shape[1:3]
@@ -53,11 +50,6 @@ def two_convolutions(model, name, x):
 def halved(x):
     batch, height, width, channels = x.shape
     return x.reshape(batch, height // 2, 2, width // 2, 2, channels).max(axis=(2, 4))
-
-
-def dense(layer, x):
-    kernel, bias = layer.get_weights()
-    return x @ kernel + bias
 
 
 def forward(model, x, prefix=""):

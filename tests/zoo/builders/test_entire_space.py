@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import mtl_keras as mtl
+from conformance.network_statements import dense, random, sigmoid, weights_of
 from zoo import entire_space
 
 FLOAT32 = {"rtol": 1e-5, "atol": 1e-6}  # sums of a few float32 products
@@ -12,19 +13,6 @@ FLOAT32 = {"rtol": 1e-5, "atol": 1e-6}  # sums of a few float32 products
 
 def stages():
     return [mtl.BinaryTask("click"), mtl.BinaryTask("conversion")]
-
-
-def random(*shape):
-    return np.random.default_rng(0).normal(size=shape).astype("float32")
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def dense(layer, x):
-    kernel, bias = layer.get_weights()
-    return x @ kernel + bias
 
 
 def stack(model, name, x):
@@ -63,10 +51,6 @@ def test_the_product_is_exactly_that_of_the_outputs():
     np.testing.assert_allclose(
         outputs["click_and_conversion"], outputs["click"] * outputs["conversion"], rtol=3e-7
     )
-
-
-def weights_of(model):
-    return {v.path: keras.ops.convert_to_numpy(v) for v in model.trainable_variables}
 
 
 def trained_on_unclicked_rows(model):

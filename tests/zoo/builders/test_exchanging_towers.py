@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import mtl_keras as mtl
+from conformance.network_statements import arrays, dense, random, relu
 from zoo import cross_stitch, nddr, shared_trunk, single_task, sluice
 
 FLOAT32 = {"rtol": 1e-5, "atol": 1e-5}  # sums of a few float32 products
@@ -25,28 +26,11 @@ def some_tasks(count=2):
     return [mtl.RegressionTask(name) for name in NAMES[:count]]
 
 
-def random(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
-def arrays(outputs):
-    return {task: keras.ops.convert_to_numpy(value) for task, value in outputs.items()}
-
-
 def randomise(model):
     rng = np.random.default_rng(1)
     # Positive, as variances must be.
     model.set_weights([rng.uniform(0.1, 0.8, w.shape) for w in model.get_weights()])
     return model
-
-
-def relu(x):
-    return np.maximum(x, 0)
-
-
-def dense(layer, x):
-    kernel, bias = layer.get_weights()
-    return x @ kernel + bias
 
 
 # -- the equations

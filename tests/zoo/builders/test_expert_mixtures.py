@@ -7,6 +7,7 @@ import pytest
 import mtl_keras as mtl
 import zoo
 from conformance.mixture_statements import below, expert_outputs, relu, softmax_gated
+from conformance.network_statements import random, weights_of
 
 FLOAT32 = {"rtol": 1e-5, "atol": 1e-6}  # sums of a few float32 products
 BUILDERS = (
@@ -22,14 +23,6 @@ SIZES = {"experts": 2, "expert_units": [5], "towers": [3]}
 def two_tasks():
     # "shared" may be the name of a task.
     return [mtl.RegressionTask(name) for name in NAMES]
-
-
-def random(*shape):
-    return np.random.default_rng(0).normal(size=shape).astype("float32")
-
-
-def weights_of(model):
-    return {v.path: keras.ops.convert_to_numpy(v) for v in model.trainable_variables}
 
 
 def dense(weights, name, x):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import mtl_keras as mtl
+from conformance.network_statements import dense, relu, sigmoid
 from zoo import joint_text
 from zoo.features import Numeric, Text
 
@@ -31,22 +32,9 @@ def outputs(model, ids):
     return {k: keras.ops.convert_to_numpy(v) for k, v in model(ids).items()}
 
 
-def relu(x):
-    return np.maximum(x, 0)
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
 def softmax(x):
     x = np.exp(x - x.max(axis=-1, keepdims=True))
     return x / x.sum(axis=-1, keepdims=True)
-
-
-def dense(layer, x):
-    kernel, bias = layer.get_weights()
-    return x @ kernel + bias
 
 
 # -- outputs against NumPy, one text without padding

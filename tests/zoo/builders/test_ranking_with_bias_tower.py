@@ -6,6 +6,7 @@ import pytest
 
 import mtl_keras as mtl
 from conformance.mixture_statements import below, expert_outputs, relu, softmax, softmax_gated
+from conformance.network_statements import weights_of
 from zoo import ranking_with_bias_tower
 from zoo.features import Categorical, Image, Numeric
 
@@ -43,10 +44,6 @@ def moved(model):
     rng = np.random.default_rng(1)
     model.set_weights([w + rng.normal(size=w.shape) / 3 for w in model.get_weights()])
     return model
-
-
-def weights_of(model):
-    return {v.path: keras.ops.convert_to_numpy(v) for v in model.trainable_variables}
 
 
 def dense(weights, name, x):

@@ -6,25 +6,13 @@ import pytest
 
 import mtl_keras as mtl
 import zoo
+from conformance.network_statements import dense, random, relu
 
 FLOAT32 = {"rtol": 1e-5, "atol": 1e-6}
 
 
 def two_tasks():
     return [mtl.BinaryTask("clicked"), mtl.RegressionTask("price")]
-
-
-def random(*shape):
-    return np.random.default_rng(0).normal(size=shape).astype("float32")
-
-
-def relu(x):
-    return np.maximum(x, 0)
-
-
-def dense(layer, x):
-    kernel, bias = layer.get_weights()
-    return x @ kernel + bias
 
 
 def names(model):

@@ -9,6 +9,7 @@ import pytest
 import mtl_keras as mtl
 from conformance.builder_cases import labels_of, mixed_tasks
 from conformance.model_suite import MODEL_CHECKS, ModelCase
+from conformance.network_statements import arrays, dense, random
 from zoo import shared_private, shared_trunk, single_task
 
 FLOAT32 = {"rtol": 1e-5, "atol": 1e-5}  # sums of a few float32 products
@@ -20,17 +21,9 @@ def some_tasks(count=2):
     return [mtl.RegressionTask(name) for name in NAMES[:count]]
 
 
-def random(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
 X = random(6, 3)
 SITES = np.array([2, 0, 1, 1, 0, 2], "int32")
 LABELS = {name: random(6, 1, seed=i + 1) for i, name in enumerate(NAMES)}
-
-
-def arrays(outputs):
-    return {task: keras.ops.convert_to_numpy(value) for task, value in outputs.items()}
 
 
 def randomise(model):
@@ -39,11 +32,6 @@ def randomise(model):
         rng = np.random.default_rng(list(layer.name.encode()))
         layer.set_weights([0.5 * rng.normal(size=w.shape) for w in layer.get_weights()])
     return model
-
-
-def dense(layer, x):
-    kernel, bias = layer.get_weights()
-    return x @ kernel + bias
 
 
 def encoded(encoder, x):

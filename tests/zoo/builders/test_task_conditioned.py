@@ -10,6 +10,7 @@ import pytest
 import mtl_keras as mtl
 from conformance.builder_cases import labels_of, mixed_tasks
 from conformance.model_suite import MODEL_CHECKS, ModelCase
+from conformance.network_statements import arrays, dense, random, relu
 from zoo import shared_trunk, single_task, task_conditioned
 from zoo.builders.task_conditioned import CONDITIONINGS
 from zoo.features import Categorical
@@ -23,31 +24,14 @@ def some_tasks(count=2):
     return [mtl.RegressionTask(name) for name in NAMES[:count]]
 
 
-def random(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
-def arrays(outputs):
-    return {task: keras.ops.convert_to_numpy(value) for task, value in outputs.items()}
-
-
 def randomise(model):
     rng = np.random.default_rng(1)
     model.set_weights([0.5 * rng.normal(size=w.shape) for w in model.get_weights()])
     return model
 
 
-def relu(x):
-    return np.maximum(x, 0)
-
-
 def gelu(x):
     return x * np.vectorize(lambda v: (1 + math.erf(v / math.sqrt(2))) / 2)(x)
-
-
-def dense(layer, x):
-    kernel, bias = layer.get_weights()
-    return x @ kernel + bias
 
 
 def by_row(z, stack):
