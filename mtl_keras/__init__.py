@@ -3,7 +3,7 @@
 Classes are registered on import, so that `keras.saving.load_model` needs no custom objects.
 """
 
-from mtl_keras import balancing, callbacks, labels, layers, losses, metrics, sharing, tasks
+from mtl_keras import balancing, callbacks, data, labels, layers, losses, metrics, sharing, tasks
 from mtl_keras.labels import LabelSpec
 from mtl_keras.losses import MaskedLoss
 from mtl_keras.metrics import MaskedAUC, MaskedMetric, TaskScore, delta_m
@@ -36,6 +36,7 @@ __all__ = [
     "TokenTask",
     "balancing",
     "callbacks",
+    "data",
     "delta_m",
     "labels",
     "layers",

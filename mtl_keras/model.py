@@ -14,6 +14,7 @@ from mtl_keras.batches import (
     is_stream,
     tensors_of_strings,
 )
+from mtl_keras.data import MixedBatches
 from mtl_keras.gradients import training_step
 from mtl_keras.gradients.balanced_step import BalancedStep
 from mtl_keras.guard import TrainingGuard, check_logs
@@ -261,14 +262,15 @@ class MultiTaskModel(keras.Model):
                 epoch without a label of a trained task, an empty data set.
         """
         _refuse_class_weight(class_weight)
-        if is_stream(x) and not isinstance(x, keras.utils.PyDataset):
+        mixed = isinstance(x, MixedBatches)
+        if mixed or (is_stream(x) and not isinstance(x, keras.utils.PyDataset)):
             # Keras warns that it cannot shuffle a stream, also when nobody asked.
             kwargs.setdefault("shuffle", False)
-        x, y, sample_weight = self._complete(x, y, sample_weight)
-        epochs = []
+        epochs = [x.follow_fit(kwargs.get("initial_epoch", 0))] if mixed else []
         if self.balancer is not None:
             end = self.balancer.end_epoch
-            epochs = [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: end())]
+            epochs.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: end()))
+        x, y, sample_weight = self._complete(x, y, sample_weight)
         if isinstance(validation_data, (list, tuple)):
             validation_data = self._complete(*keras.utils.unpack_x_y_sample_weight(validation_data))
         return super().fit(

@@ -1,0 +1,192 @@
+"""mix: one stream of batches from the data sets of several tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mtl_keras.data.mixture import Mixture
+from mtl_keras.data.slots import Slots
+from mtl_keras.data.structure import Spec, Structure, by_task, with_task_input
+from mtl_keras.tasks import Task
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def mix(
+    datasets: Mapping[str, tf.data.Dataset],
+    strategy: Any = "uniform",
+    batch_size: int = 32,
+    *,
+    unit: str = "example",
+    stratified: bool = False,
+    exhausted: str = "repeat",
+    seed: int = 0,
+    task_input: str | None = None,
+    fill_inputs: bool = False,
+    tasks: Sequence[Task] | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> tf.data.Dataset:
+    """One stream of batches from tasks that each have data of their own.
+
+    All batches have one structure: the inputs, the labels of every task, missing where an
+    example is another task's, and, if asked, whose each example is. The stream is endless
+    unless `exhausted` says otherwise: give `fit` its `steps_per_epoch`. The same arguments give
+    the same stream, and its iterator can be saved by `tf.train.Checkpoint`.
+
+    Args:
+        datasets: a name to a `tf.data.Dataset` of single examples, (x, y) or (x, y,
+            sample_weight), in the order in which they are to be read: shuffle them before. y
+            is the label of the task of that name, or a dict of labels by task; then the name is
+            only that of the source. Inputs are alike in all of them, see `fill_inputs`; sample
+            weights, one an example, are 1 where a data set has none.
+        strategy: "uniform" (default), "round_robin", "proportional", "square_root" or
+            "temperature"; a dict of a weight for each data set; or an object: `Temperature`,
+            `Annealed`, `Capped`, `UniMax`.
+        batch_size: examples in a batch; the last one of a stream that ends may be smaller.
+        unit: "example" draws a task for each example, "batch" for each batch.
+        stratified: whether each batch holds each task's expected number of examples, rounded
+            up or down by chance, in place of independent draws.
+        exhausted: what happens when a data set ends: "repeat" begins it again; "stop" ends the
+            stream when it is drawn once more; "drop" goes on with the others, so that each
+            example comes once, and needs to know all sizes.
+        seed: of the draws. The order within a data set is that data set's own.
+        task_input: name of a further input, int32 (batch,): the position in `datasets` of each
+            example's, for a model that is told the task. Inputs that are one tensor become
+            the input "features". Default: none.
+        fill_inputs: whether inputs, then dicts, may differ: those that a data set lacks are zeros,
+            or empty strings. Default: that is an error.
+        tasks: the tasks of the model, when labels mean "missing" by another value than NaN for
+            floats and -1 for integers; label names are then checked too.
+        sizes: number of examples of data sets that do not know it, such as those that read
+            files.
+
+    Returns:
+        A `tf.data.Dataset` of (x, y) or (x, y, sample_weight), y a dict by task. Its attribute
+        `mixture`, a `Mixture`, tells the chances and, in `mixture.counts(batches)`, how many
+        examples of each data set came.
+
+    Raises:
+        ValueError: for data sets that are empty, hold batches, or have inputs or labels that do
+            not go together; for labels whose type has no value for "missing"; and as `Mixture`.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> books = tf.data.Dataset.from_tensor_slices((np.zeros((90, 3)), np.ones(90))).shuffle(90)
+    >>> dvd = tf.data.Dataset.from_tensor_slices((np.zeros((10, 3)), np.ones(10))).shuffle(10)
+    >>> stream = mix({"books": books, "dvd": dvd}, "proportional", batch_size=4, seed=1)
+    >>> x, y = next(iter(stream))
+    >>> x.shape, y["dvd"].numpy()
+    (TensorShape([4, 3]), array([nan,  1., nan,  1.]))
+    >>> stream.mixture.counts(batches=100)
+    {'books': 365, 'dvd': 35}
+    """
+    import tensorflow as tf
+
+    for name, data in datasets.items() if isinstance(datasets, Mapping) else ():
+        if not isinstance(data, tf.data.Dataset):
+            raise ValueError(
+                f"Data set '{name}' must be a tf.data.Dataset of examples; for arrays there is "
+                f"mtl.data.MixedBatches. Received: {type(data).__name__}"
+            )
+    mixture = Mixture(
+        _sizes(datasets, sizes),
+        strategy,
+        batch_size,
+        unit=unit,
+        stratified=stratified,
+        exhausted=exhausted,
+        seed=seed,
+    )
+    examples = {name: _specs(data) for name, data in datasets.items()}
+    structure = Structure(examples, tasks, task_input, fill_inputs)
+    slots = Slots(structure)
+    if exhausted == "repeat":
+        datasets = {name: data.repeat() for name, data in datasets.items()}
+    sources = [
+        _arranged(data, name, i, structure, slots)
+        for i, (name, data) in enumerate(datasets.items())
+    ]
+    if unit == "batch":
+        sources = [source.batch(batch_size) for source in sources]
+    stream = tf.data.Dataset.choose_from_datasets(
+        sources, _draws(mixture), stop_on_empty_dataset=exhausted != "drop"
+    )
+    if unit == "example":
+        stream = stream.batch(batch_size)
+
+    def complete(x, filled, weights, ids):
+        batch = with_task_input(x, task_input, ids), slots.labels(filled, ids)
+        return (*batch, weights) if structure.weighted else batch
+
+    stream = stream.map(complete).prefetch(tf.data.AUTOTUNE)
+    stream.mixture = mixture
+    return stream
+
+
+def _arranged(data, name, position, structure, slots):
+    """Examples (x, slots, weight, id) of one structure; what an example lacks is constant."""
+    import tensorflow as tf
+
+    lacking = {
+        key: tf.zeros(spec.shape, spec.dtype) for key, spec in structure.lacking[name].items()
+    }
+    constants = (lacking, slots.empty(), tf.ones(()), tf.constant(position))
+
+    # It moves tensors and computes nothing, so that tf.data need not call it for each example.
+    def arrange(example, constants):
+        lacking, empty, weight, position = constants
+        x = {**example[0], **lacking} if lacking else example[0]
+        weight = example[2] if name in structure.weighted else weight
+        return x, slots.filled(name, by_task(name, example[1]), empty), weight, position
+
+    constant = tf.data.Dataset.from_tensors(constants).repeat()
+    return tf.data.Dataset.zip((data, constant)).map(arrange)
+
+
+def _specs(data):
+    import tensorflow as tf
+
+    def spec(leaf):
+        shape = getattr(leaf, "shape", None)
+        known = shape is not None and shape.rank is not None
+        return Spec(tuple(shape) if known else None, leaf.dtype.name)
+
+    return tf.nest.map_structure(spec, data.element_spec)
+
+
+def _sizes(datasets, given):
+    if not isinstance(datasets, Mapping):
+        return datasets
+    given = dict(given or {})
+    unknown = [name for name in given if name not in datasets]
+    if unknown:
+        raise ValueError(f"`sizes` must name data sets of {list(datasets)}. Received: {unknown}")
+    found = {}
+    for name, data in datasets.items():
+        known = int(data.cardinality())
+        found[name] = known if known >= 0 else given.get(name)
+        if name in given and given[name] != found[name]:
+            raise ValueError(
+                f"`sizes` must be right where data sets know their own: '{name}' has {known} "
+                f"examples. Received: {given[name]}"
+            )
+    return found
+
+
+def _draws(mixture):
+    import tensorflow as tf
+
+    def drawn(batch):
+        # Drawn by NumPy, so that every backend sees the same; a function of the number alone.
+        ids = tf.numpy_function(mixture.draws, [batch], tf.int64, stateful=False)
+        return tf.ensure_shape(ids, [None])
+
+    draws = tf.data.Dataset.counter().map(drawn)
+    if mixture.exhausted == "drop":
+        # An iterator that TensorFlow restores forgets which data sets have ended, and would
+        # wait for them for ever.
+        draws = draws.take(mixture.num_draws())
+    return draws.unbatch()

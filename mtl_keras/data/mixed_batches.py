@@ -1,0 +1,247 @@
+"""MixedBatches: arrays of several tasks as one stream of batches, without TensorFlow."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from mtl_keras.checks import checked_choice, checked_count
+from mtl_keras.data.mixture import Mixture
+from mtl_keras.data.structure import Spec, Structure, by_task, with_task_input
+from mtl_keras.tasks import Task
+
+
+class MixedBatches(keras.utils.PyDataset):
+    """Batches mixed from the arrays of several tasks, for `fit` on every backend.
+
+    What `mtl_keras.data.mix` is for streams, this is for arrays in memory: the same arguments
+    draw the same tasks in the same order. Batches are gathered whole, which is much faster than
+    a stream of single examples.
+
+    Args:
+        arrays: a name to (x, y) or (x, y, sample_weight), arrays or dicts of arrays with a row
+            an example; y is the label of the task of that name, or a dict of labels by task.
+        strategy: see `mix`.
+        batch_size: examples in a batch.
+        unit: see `mix`.
+        stratified: see `mix`.
+        exhausted: "repeat" goes through a task's rows again and again, on over the epochs;
+            "drop" gives each row once an epoch.
+        seed: of draws and orders.
+        shuffle: whether each pass through a task's rows is in an order of its own.
+        batches_per_epoch: length of an epoch. Default: as many as all rows fill; "drop" has no
+            other.
+        epoch: number of the first epoch, to go on where another fit stopped.
+        task_input: see `mix`.
+        fill_inputs: see `mix`.
+        tasks: see `mix`.
+        options: `workers`, `use_multiprocessing` and `max_queue_size` of `keras.utils.PyDataset`.
+
+    Attributes:
+        mixture: the `Mixture`, which tells chances and counts.
+        epoch: number of the epoch whose batches these are.
+
+    Raises:
+        ValueError: as `mix`; and for arrays of unequal length and `batches_per_epoch` with "drop".
+
+    Example:
+
+    >>> books, dvd = (np.zeros((90, 3)), np.ones(90)), (np.zeros((10, 3)), np.ones(10))
+    >>> batches = MixedBatches({"books": books, "dvd": dvd}, "proportional", 10, seed=1)
+    >>> len(batches)
+    10
+    >>> x, y = batches[0]
+    >>> x.shape, int(np.isfinite(y["books"]).sum())
+    ((10, 3), 8)
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, tuple],
+        strategy: Any = "uniform",
+        batch_size: int = 32,
+        *,
+        unit: str = "example",
+        stratified: bool = False,
+        exhausted: str = "repeat",
+        seed: int = 0,
+        shuffle: bool = True,
+        batches_per_epoch: int | None = None,
+        epoch: int = 0,
+        task_input: str | None = None,
+        fill_inputs: bool = False,
+        tasks: Sequence[Task] | None = None,
+        **options: Any,
+    ):
+        super().__init__(**options)
+        checked_choice(exhausted, "exhausted", ("repeat", "drop"))
+        arrays = {name: _as_arrays(data) for name, data in _checked_dict(arrays).items()}
+        sizes = {name: _length(name, data) for name, data in arrays.items()}
+        self.mixture = Mixture(
+            sizes,
+            strategy,
+            batch_size,
+            unit=unit,
+            stratified=stratified,
+            exhausted=exhausted,
+            seed=seed,
+        )
+        examples = {name: keras.tree.map_structure(_spec, data) for name, data in arrays.items()}
+        self._structure = Structure(examples, tasks, task_input, fill_inputs)
+        self._data = {name: self._completed(name, data) for name, data in arrays.items()}
+        self._task_input, self._shuffle = task_input, bool(shuffle)
+        if exhausted == "drop" and batches_per_epoch is not None:
+            raise ValueError(
+                "`batches_per_epoch` must be None with exhausted='drop', where the rows say it. "
+                f"Received: batches_per_epoch={batches_per_epoch}"
+            )
+        self._num_batches = self._batches_of_all_rows()
+        if batches_per_epoch is not None:
+            self._num_batches = checked_count(batches_per_epoch, "batches_per_epoch")
+        self.epoch = checked_count(epoch, "epoch", minimum=0)
+        self._planned = (None, [])
+        self._counted = (0, 0)
+
+    def __len__(self) -> int:
+        return self._num_batches
+
+    def __getitem__(self, index: int) -> tuple:
+        if not 0 <= index < len(self):
+            raise IndexError(f"There are batches 0 to {len(self) - 1}. Received: {index}")
+        epoch, batches = self._planned
+        if epoch != self.epoch:
+            epoch = self.epoch
+            batches = self._plan(epoch)
+            # At once, as several threads may ask.
+            self._planned = (epoch, batches)
+        return self._batch(*batches[index])
+
+    def on_epoch_end(self):
+        """The next epoch's batches are others."""
+        self.epoch += 1
+
+    def follow_fit(self, initial_epoch: int = 0) -> keras.callbacks.Callback:
+        """A callback that keeps `epoch` in step with a fit; a `MultiTaskModel` adds it itself.
+
+        Without it Keras ends an epoch more, when it looks at a first batch to build a model. So
+        a fit that is resumed, by `initial_epoch` or by `keras.callbacks.BackupAndRestore`, gets
+        the batches that it would have got.
+
+        Args:
+            initial_epoch: what `fit` is given.
+        """
+        passed = max(0, self.epoch - initial_epoch)
+
+        def begin(epoch, logs=None):
+            self.epoch = passed + epoch
+
+        def end(epoch, logs=None):
+            self.epoch = passed + epoch + 1
+
+        return keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_epoch_end=end)
+
+    def _plan(self, epoch):
+        # For each batch of an epoch, the tasks of its examples and their rows.
+        start = epoch * len(self)
+        batches = list(itertools.islice(self.mixture.batches(start), len(self)))
+        ids = np.concatenate(batches)
+        rows = np.empty(len(ids), np.int64)
+        for k, before in enumerate(self._seen(epoch)):
+            own = ids == k
+            rows[own] = self._order(k, before, before + own.sum())
+        ends = np.cumsum([len(batch) for batch in batches])[:-1]
+        return list(zip(batches, np.split(rows, ends), strict=True))
+
+    def _seen(self, epoch):
+        # Examples of each task in all epochs before.
+        if self.mixture.exhausted == "drop":
+            return [epoch * size for size in self.mixture.sizes.values()]
+        done, seen = self._counted if self._counted[0] <= epoch else (0, 0)
+        new = self.mixture.counts((epoch - done) * len(self), done * len(self))
+        seen = seen + np.array(list(new.values()))
+        self._counted = (epoch, seen)
+        return seen
+
+    def _order(self, k, start, stop):
+        # Rows number `start` to `stop` of the endless passes through the rows of task k.
+        size = list(self.mixture.sizes.values())[k]
+        passes = [
+            np.random.default_rng((self.mixture.seed, k, i, 1)).permutation(size)
+            if self._shuffle
+            else np.arange(size)
+            for i in range(start // size, -(-stop // size))
+        ]
+        first = start // size * size
+        return np.concatenate([np.zeros(0, np.int64), *passes])[start - first : stop - first]
+
+    def _batch(self, ids, rows):
+        own = [(k, np.flatnonzero(ids == k)) for k in np.unique(ids)]
+
+        def gathered(*arrays):
+            kind = object if arrays[0].dtype.kind in "USO" else arrays[0].dtype
+            found = np.empty((len(ids), *arrays[own[0][0]].shape[1:]), kind)
+            for k, here in own:
+                found[here] = arrays[k][rows[here]]
+            return found
+
+        x, y, weights = keras.tree.map_structure(gathered, *self._data.values())
+        x = with_task_input(x, self._task_input, ids.astype("int32"))
+        return (x, y, weights) if self._structure.weighted else (x, y)
+
+    def _completed(self, name, data):
+        # With what the task lacks, which takes no memory: all rows are the same one.
+        x, y, weights = (*data, None)[:3]
+        rows = len(keras.tree.flatten(data)[0])
+
+        def constant(spec, value):
+            kind = object if spec.dtype == "string" else spec.dtype
+            return np.broadcast_to(np.array(value, kind), (rows, *spec.shape))
+
+        lacking = self._structure.lacking[name].items()
+        blank = {key: constant(s, "" if s.dtype == "string" else 0) for key, s in lacking}
+        kinds = {t: s for own in self._structure.labels.values() for t, s in own.items()}
+        missing = {t: constant(kinds[t], value) for t, value in self._structure.missing.items()}
+        labels = by_task(name, y)
+        return (
+            {**x, **blank} if blank else x,
+            {task: labels.get(task, missing[task]) for task in missing},
+            constant(Spec((), "float32"), 1) if weights is None else weights,
+        )
+
+    def _batches_of_all_rows(self):
+        sizes = np.array(list(self.mixture.sizes.values()))
+        if self.mixture.unit == "example":
+            return int(-(-sizes.sum() // self.mixture.batch_size))
+        return int((-(-sizes // self.mixture.batch_size)).sum())
+
+
+def _checked_dict(arrays):
+    if not isinstance(arrays, Mapping):
+        raise ValueError(f"`arrays` must be a dict by task. Received: {type(arrays).__name__}")
+    for name, data in arrays.items():
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            raise ValueError(
+                f"Data set '{name}' must be (x, y) or (x, y, sample_weight). "
+                f"Received: {type(data).__name__}"
+            )
+    return arrays
+
+
+def _as_arrays(data):
+    return tuple(keras.tree.map_structure(np.asarray, part) for part in data if part is not None)
+
+
+def _length(name, data):
+    lengths = sorted({array.shape[:1] for array in keras.tree.flatten(data)})
+    if len(lengths) != 1 or lengths[0] == ():
+        raise ValueError(
+            f"Data set '{name}': arrays must have one row an example. "
+            f"Received: shapes {[array.shape for array in keras.tree.flatten(data)]}"
+        )
+    return lengths[0][0]
+
+
+def _spec(array):
+    return Spec(array.shape[1:], "string" if array.dtype.kind in "USO" else array.dtype.name)
