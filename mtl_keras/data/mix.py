@@ -105,12 +105,13 @@ def mix(
     slots = Slots(structure)
     if exhausted == "repeat":
         datasets = {name: data.repeat() for name, data in datasets.items()}
+    # In chunks, because what tf.data does for each example costs more than most of it is worth.
     sources = [
-        _arranged(data, name, i, structure, slots)
-        for i, (name, data) in enumerate(datasets.items())
+        data.batch(batch_size).map(_arranged(name, structure, slots))
+        for name, data in datasets.items()
     ]
-    if unit == "batch":
-        sources = [source.batch(batch_size) for source in sources]
+    if unit == "example":
+        sources = [source.unbatch() for source in sources]
     stream = tf.data.Dataset.choose_from_datasets(
         sources, _draws(mixture), stop_on_empty_dataset=exhausted != "drop"
     )
@@ -126,24 +127,25 @@ def mix(
     return stream
 
 
-def _arranged(data, name, position, structure, slots):
-    """Examples (x, slots, weight, id) of one structure; what an example lacks is constant."""
+def _arranged(name, structure, slots):
+    """From chunks of examples of a data set to (x, slots, weight, id) of the common structure."""
     import tensorflow as tf
 
-    lacking = {
-        key: tf.zeros(spec.shape, spec.dtype) for key, spec in structure.lacking[name].items()
-    }
-    constants = (lacking, slots.empty(), tf.ones(()), tf.constant(position))
+    position = list(structure.labels).index(name)
 
-    # It moves tensors and computes nothing, so that tf.data need not call it for each example.
-    def arrange(example, constants):
-        lacking, empty, weight, position = constants
-        x = {**example[0], **lacking} if lacking else example[0]
-        weight = example[2] if name in structure.weighted else weight
-        return x, slots.filled(name, by_task(name, example[1]), empty), weight, position
+    def arranged(x, y, *weights):
+        labels = by_task(name, y)
+        rows = tf.shape(next(iter(labels.values())))[0]
 
-    constant = tf.data.Dataset.from_tensors(constants).repeat()
-    return tf.data.Dataset.zip((data, constant)).map(arrange)
+        def blank(spec):
+            return tf.zeros((rows, *spec.shape), spec.dtype)
+
+        lacking = {key: blank(spec) for key, spec in structure.lacking[name].items()}
+        filled = slots.filled(name, labels, [blank(kind) for kind in slots.kinds])
+        weight = weights[0] if weights else tf.ones(rows)
+        return {**x, **lacking} if lacking else x, filled, weight, tf.fill([rows], position)
+
+    return arranged
 
 
 def _specs(data):

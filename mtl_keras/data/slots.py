@@ -28,15 +28,9 @@ class Slots:
         self.kinds, self._slot_of = _assigned(structure.labels)
         self._groups = self._grouped(structure.labels)
 
-    def empty(self) -> tuple[tf.Tensor, ...]:
-        """What stands in the slots that an example does not fill."""
-        import tensorflow as tf
-
-        return tuple(tf.zeros(kind.shape, kind.dtype) for kind in self.kinds)
-
-    def filled(self, name: str, labels: dict[str, tf.Tensor], empty: tuple) -> tuple:
-        """The slots of one example of the data set `name`."""
-        slots = list(empty)
+    def filled(self, name: str, labels: dict[str, tf.Tensor], blanks: list) -> tuple:
+        """The slots of examples of the data set `name`; `blanks` stand in those of no label."""
+        slots = list(blanks)
         for task, label in labels.items():
             slots[self._slot_of[name, task]] = label
         return tuple(slots)

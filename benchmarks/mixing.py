@@ -1,0 +1,143 @@
+"""What mixing data sets costs: a mixed stream against its slowest source read alone.
+
+    python benchmarks/mixing.py [--tasks 8] [--batch 64] [--rounds 15]
+
+Sources of three kinds: texts that are split and hashed word by word, images that are decoded from
+PNG, and arrays of 64 numbers. Both sides give batches of as many examples. They are read in turn,
+so that whatever else the machine does meets them alike; the ratio is that of the median rates,
+beside the quartiles of the ratios of one turn. Above 1 the mixture is the faster one. Arrays are
+read by `MixedBatches` too, which gathers rows.
+"""
+
+import argparse
+import os
+import platform
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import mtl_keras as mtl
+
+SIZE = 4096
+BATCHES = 40
+
+
+def texts(rng, task):
+    """Texts of some tasks are longer."""
+    words = rng.integers(0, 1000, (SIZE, 20 + 5 * task)).astype(str)
+    lines = tf.data.Dataset.from_tensor_slices(([" ".join(row) for row in words], labels(rng)))
+
+    def parsed(line, label):
+        ids = tf.strings.to_hash_bucket_fast(tf.strings.split(line), 1000)
+        return tf.ensure_shape(tf.pad(ids, [[0, 64 - tf.size(ids)]]), [64]), label
+
+    return lines.shuffle(SIZE, seed=task).map(parsed)
+
+
+def images(rng, task):
+    """28 x 28 pixels, as PNG."""
+    pixels = rng.integers(0, 255, (64, 28, 28, 1)).astype("uint8")
+    encoded = [tf.io.encode_png(image).numpy() for image in pixels]
+    files = tf.data.Dataset.from_tensor_slices((encoded * (SIZE // 64), labels(rng)))
+
+    def decoded(file, label):
+        image = tf.ensure_shape(tf.io.decode_png(file, 1), [28, 28, 1])
+        return tf.cast(image, "float32") / 255, label
+
+    return files.shuffle(SIZE, seed=task).map(decoded)
+
+
+def numbers(rng, task):
+    """In memory."""
+    return tf.data.Dataset.from_tensor_slices(rows(rng)).shuffle(SIZE, seed=task)
+
+
+def rows(rng):
+    """Arrays of one task."""
+    return rng.normal(size=(SIZE, 64)).astype("float32"), labels(rng)
+
+
+def labels(rng):
+    """A label a row."""
+    return rng.integers(0, 2, SIZE).astype("float32")
+
+
+def alone(source, batch):
+    """A source as it would be read without a mixture."""
+    return iter(source.repeat().batch(batch).prefetch(tf.data.AUTOTUNE))
+
+
+def endless(batches):
+    """A PyDataset, epoch after epoch."""
+    while True:
+        yield from (batches[i] for i in range(len(batches)))
+        batches.on_epoch_end()
+
+
+def rate(iterator, batch):
+    """Examples a second."""
+    start = time.perf_counter()
+    for _ in range(BATCHES):
+        next(iterator)
+    return BATCHES * batch / (time.perf_counter() - start)
+
+
+def compare(mixture, sources, batch, rounds):
+    """Rates of the mixture and of the slowest of its sources, (rounds,) each."""
+    singles = [alone(source, batch) for source in sources]
+    rate(mixture, batch)
+    slowest = min(singles, key=lambda single: np.median([rate(single, batch) for _ in range(3)]))
+    measured = [[rate(iterator, batch) for iterator in (mixture, slowest)] for _ in range(rounds)]
+    return np.array(measured).T
+
+
+def main():
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=15)
+    args = parser.parse_args()
+    rng = np.random.default_rng(0)
+    table = Table(title=f"{args.tasks} sources, batches of {args.batch}, examples a second")
+    for column in ("sources", "mixed", "slowest alone", "ratio", "quartiles"):
+        table.add_column(column, justify="left" if column == "sources" else "right")
+    kinds = [
+        (f"{make.__name__}, {unit}s drawn", make, unit)
+        for make in (texts, images, numbers)
+        for unit in ("example", "batch")
+    ]
+    for name, make, unit in track([*kinds, ("numbers, MixedBatches", numbers, None)]):
+        sources = {f"task_{k}": make(rng, k) for k in range(args.tasks)}
+        if unit is None:
+            arrays = {name: rows(rng) for name in sources}
+            mixture = endless(mtl.data.MixedBatches(arrays, batch_size=args.batch))
+        else:
+            mixture = iter(mtl.data.mix(sources, batch_size=args.batch, unit=unit))
+        mixed, single = compare(mixture, sources.values(), args.batch, args.rounds)
+        low, high = np.percentile(mixed / single, [25, 75])
+        ratio = np.median(mixed) / np.median(single)
+        table.add_row(
+            name,
+            f"{np.median(mixed):,.0f}",
+            f"{np.median(single):,.0f}",
+            f"{ratio:.2f}",
+            f"{low:.2f}-{high:.2f}",
+        )
+    console = Console(width=100)
+    console.print(table)
+    console.print(
+        f"Keras {keras.__version__}, TensorFlow {tf.__version__}, {os.cpu_count()} cores, "
+        f"{platform.machine()}, {args.rounds} rounds of {BATCHES} batches each"
+    )
+
+
+if __name__ == "__main__":
+    main()
