@@ -217,6 +217,18 @@ def test_proximal_steps_every_n_th_step():
     assert all((w == 0).all() for weights in towers(model) for w in weights)
 
 
+def test_a_step_every_n_th_time_is_n_times_as_long():
+    penalty = TraceNormSharing(0.2, proximal=True, every=3)
+    model, plain = pair(penalty), pair([])
+    for _ in range(3):
+        model.train_on_batch(*data())
+        plain.train_on_batch(*data())
+    expected = [penalty.updated(weights, 1.0, 0, 3 * 0.1) for weights in by_path(plain)]
+    for found, wanted in zip(by_path(model), expected, strict=True):
+        for a, b in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(a, keras.ops.convert_to_numpy(b), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(policy):
     keras.config.set_dtype_policy(policy)
