@@ -1,4 +1,4 @@
-"""Columns of one split in memory: numbers, coded categories and labels."""
+"""Columns of one split in memory: arrays, coded categories and labels."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -49,13 +49,11 @@ class Split:
     """One split in memory: inputs and labels by name, all with as many rows.
 
     Args:
-        numeric: name to float32 array (rows,).
-        categorical: name to `Categories` of as many rows.
-        labels: task name to float32 array (rows,).
+        inputs: name to an array (rows, ...), or to `Categories` of as many rows.
+        labels: task name to array (rows, ...); NaN, or -1 in integers, where there is none.
     """
 
-    numeric: dict[str, np.ndarray]
-    categorical: dict[str, Categories]
+    inputs: dict[str, np.ndarray | Categories]
     labels: dict[str, np.ndarray]
 
     def __len__(self) -> int:
@@ -63,8 +61,8 @@ class Split:
 
     def take(self, rows: np.ndarray) -> "Split":
         """The rows at these positions."""
-        return Split(
-            {name: values[rows] for name, values in self.numeric.items()},
-            {name: values.take(rows) for name, values in self.categorical.items()},
-            {name: values[rows] for name, values in self.labels.items()},
-        )
+        inputs = {
+            name: values.take(rows) if isinstance(values, Categories) else values[rows]
+            for name, values in self.inputs.items()
+        }
+        return Split(inputs, {name: values[rows] for name, values in self.labels.items()})

@@ -4,10 +4,13 @@ import importlib
 import os
 
 from zoo.datasets.dataset import Dataset
+from zoo.datasets.prepared import is_prepared
 
-# A data set is a package of this name with `make_tasks()`, `read_embedded()`,
-# `is_prepared(data_dir)` and `read_full(data_dir)`; the readers return a dict of `Split`s.
-_NAMES = ("census_income",)
+# A data set is a package of this name with `make_tasks()`, `read_full(data_dir)`, and, where there
+# is a sample in the package, `read_embedded()`; the readers return a dict of `Split`s. What its
+# inputs are that are neither numbers nor categories, `make_features()` says, and `ROW_TASKS` which
+# of them tells whose a row is.
+_NAMES = ("census_income", "fdu_mtl")
 _SOURCES = ("auto", "embedded", "tfds")
 
 
@@ -15,7 +18,7 @@ def list_datasets() -> list[str]:
     """Lists the names that `load` accepts.
 
     >>> list_datasets()
-    ['census_income']
+    ['census_income', 'fdu_mtl']
     """
     return list(_NAMES)
 
@@ -34,10 +37,10 @@ def load(
 
     Args:
         name: one of `list_datasets()`.
-        source: "embedded", the sample inside the package; "tfds", the full data through
-            TensorFlow Datasets, downloaded and prepared in `data_dir` on first use; "auto",
-            the full data where `data_dir` holds a prepared copy, else the sample. The
-            `source` attribute of what is returned tells which it was.
+        source: "embedded", the sample inside the package, which Census-Income has; "tfds", the
+            full data through TensorFlow Datasets, downloaded and prepared in `data_dir` on first
+            use; "auto", the full data where `data_dir` holds a prepared copy or there is no
+            sample, else the sample. The `source` attribute of what is returned tells which it was.
         data_dir: directory of TensorFlow Datasets. Default: for "tfds" its own,
             `~/tensorflow_datasets`; for "auto" none. Source files laid into
             `<data_dir>/downloads/manual` are used in place of a download.
@@ -68,11 +71,23 @@ def load(
     _check_integer("batch_size", batch_size, least=1)
     _check_integer("seed", seed, least=0)
     package = importlib.import_module(f"zoo.datasets.{name}")
+    has_sample = hasattr(package, "read_embedded")
+    if source == "embedded" and not has_sample:
+        raise ValueError(f"`source` must be 'tfds': '{name}' has no sample. Received: 'embedded'")
     if source == "auto":
-        prepared = data_dir is not None and package.is_prepared(data_dir)
-        source = "tfds" if prepared else "embedded"
+        there = data_dir is not None and is_prepared(name, data_dir)
+        source = "embedded" if has_sample and not there else "tfds"
     splits = package.read_embedded() if source == "embedded" else package.read_full(data_dir)
-    return Dataset.from_splits(name, source, splits, package.make_tasks(), batch_size, seed)
+    return Dataset.from_splits(
+        name,
+        source,
+        splits,
+        package.make_tasks(),
+        batch_size,
+        seed,
+        features=package.make_features() if hasattr(package, "make_features") else {},
+        row_tasks=getattr(package, "ROW_TASKS", {}),
+    )
 
 
 def _check_choice(argument, value, choices):

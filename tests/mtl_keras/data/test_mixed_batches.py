@@ -64,13 +64,15 @@ def test_drop_gives_each_row_once_an_epoch_in_another_order(unit):
 
 
 def test_repeat_goes_through_all_rows_before_any_comes_again():
-    batches = MixedBatches(numbered_arrays(), batch_size=7, batches_per_epoch=5)
+    batches = MixedBatches(numbered_arrays(), batch_size=7, batches_per_epoch=10)
     read = np.concatenate([rows_read(epoch_of(batches)) for _ in range(6)])
     for k, size in enumerate(SIZES.values()):
         own = read[read // 1000 == k] % 1000
-        assert len(own) > size
+        assert len(own) >= 2 * size
         for start in range(0, len(own) - size + 1, size):
             np.testing.assert_array_equal(np.sort(own[start : start + size]), np.arange(size))
+        # Each pass in an order of its own.
+        assert own[:size].tolist() != own[size : 2 * size].tolist()
 
 
 def test_unshuffled_rows_come_in_their_order():

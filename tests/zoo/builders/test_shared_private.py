@@ -104,6 +104,22 @@ def test_the_penalties_of_rows_are_logged_and_part_of_the_loss():
     assert float(logs["loss"]) == pytest.approx(float(total), rel=1e-4)
 
 
+def test_the_shared_encoder_learns_to_deceive_the_discriminator():
+    # Nothing else is there to be learned.
+    options = {"adversarial": 1.0, "orthogonality": 0.0, "loss_weights": {"clicked": 0.0}, **ROWS}
+    sgd = keras.optimizers.SGD(0.1)
+    model = randomise(shared_private(some_tasks(1), 3, [5, 4], optimizer=sgd, **options))
+    discriminator = model.get_layer("discriminator")
+    own = discriminator.get_weights()
+    losses = []
+    for _ in range(10):
+        # All others learn, the discriminator does not.
+        losses.append(logs_of_a_step(model, {"features": X, "site": SITES})["discriminator_loss"])
+        model.reset_metrics()
+        discriminator.set_weights(own)
+    assert losses[-1] > 1.05 * losses[0]
+
+
 def test_without_strength_there_is_no_penalty():
     model = shared_private(some_tasks(), 3, [5, 4], orthogonality=0)
     logs = logs_of_a_step(model, X)

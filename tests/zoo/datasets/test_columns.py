@@ -18,11 +18,10 @@ def test_take_forgets_categories_that_do_not_occur():
 
 def test_take_keeps_rows_together():
     split = Split(
-        {"n": np.arange(3, dtype="float32")},
-        {"c": Categories.encode(["x", "y", "z"])},
+        {"n": np.arange(3, dtype="float32"), "c": Categories.encode(["x", "y", "z"])},
         {"t": np.array([0, 1, 0], "float32")},
     ).take(np.array([2, 1]))
     assert len(split) == 2
-    assert split.numeric["n"].tolist() == [2, 1]
-    assert split.categorical["c"].values == ("y", "z")
+    assert split.inputs["n"].tolist() == [2, 1]
+    assert split.inputs["c"].values == ("y", "z")
     assert split.labels["t"].tolist() == [0, 1]

@@ -9,8 +9,10 @@ from zoo.datasets.dataset import Dataset
 def make_split(start, rows):
     numbers = np.arange(start, start + rows, dtype="float32")
     return Split(
-        numeric={"number": numbers},
-        categorical={"name": Categories.encode([f"row {n:.0f}" for n in numbers])},
+        inputs={
+            "number": numbers,
+            "name": Categories.encode([f"row {n:.0f}" for n in numbers]),
+        },
         labels={"odd": numbers % 2, "big": (numbers > start + 6).astype("float32")},
     )
 

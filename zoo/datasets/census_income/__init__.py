@@ -26,13 +26,6 @@ def read_embedded() -> dict[str, Split]:
     return read_sample()
 
 
-def is_prepared(data_dir: str | os.PathLike) -> bool:
-    """Whether TensorFlow Datasets has prepared the full data in `data_dir`."""
-    from zoo.datasets.census_income import full
-
-    return full.is_prepared(data_dir)
-
-
 def read_full(data_dir: str | os.PathLike | None) -> dict[str, Split]:
     """The splits of the full data; prepares them in `data_dir` where they are not."""
     from zoo.datasets.census_income.full import read_full

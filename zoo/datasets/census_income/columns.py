@@ -107,13 +107,9 @@ def parse(text: str) -> dict[str, list[str]]:
 def to_split(columns: dict[str, Sequence]) -> Split:
     """Inputs and labels of raw columns; strings, or numbers where a column is numeric."""
     rows = len(columns["age"])
-    return Split(
-        numeric={
-            name: np.fromiter(map(float, columns[name]), np.float32, rows) for name in NUMERIC
-        },
-        categorical={name: Categories.encode(columns[name]) for name in CATEGORICAL},
-        labels=make_labels(columns),
-    )
+    numeric = {name: np.fromiter(map(float, columns[name]), np.float32, rows) for name in NUMERIC}
+    categorical = {name: Categories.encode(columns[name]) for name in CATEGORICAL}
+    return Split(numeric | categorical, make_labels(columns))
 
 
 def make_labels(columns: dict[str, Sequence[str]]) -> dict[str, np.ndarray]:

@@ -1,11 +1,7 @@
 """The full data: prepared once through TensorFlow Datasets, then read from disk."""
 
 import os
-import tempfile
-import urllib.error
-import urllib.request
 from functools import cache
-from pathlib import Path
 
 from zoo.datasets.census_income import source
 from zoo.datasets.census_income.columns import (
@@ -17,16 +13,9 @@ from zoo.datasets.census_income.columns import (
     to_split,
 )
 from zoo.datasets.columns import Split
+from zoo.datasets.prepared import prepared
 
-_PATIENCE = 10  # Seconds until the server counts as unreachable.
 _READ_BATCH = 4096
-
-
-def is_prepared(data_dir: str | os.PathLike) -> bool:
-    """Whether `data_dir` holds the full data as TensorFlow Datasets leaves it."""
-    # Looks for the file that TFDS writes last, so that the sample never needs TFDS.
-    versions = Path(data_dir).expanduser() / "census_income"
-    return any(versions.glob("[0-9]*/dataset_info.json"))
 
 
 def read_full(data_dir: str | os.PathLike | None = None) -> dict[str, Split]:
@@ -40,58 +29,18 @@ def read_full(data_dir: str | os.PathLike | None = None) -> dict[str, Split]:
         OSError: when `data_dir` cannot be written or, `ConnectionError`, UCI not be reached.
         ValueError: when the files are not the official ones.
     """
-    builder = _make_builder(data_dir)
-    if not builder.is_prepared():
-        _check_writable(builder.data_dir_root)
-        _check_reachable(Path(builder.data_dir_root) / "downloads")
-        builder.download_and_prepare()
+    names = " and ".join(f"{file.name}.gz" for file in source.FILES.values())
+    by_hand = f'{names} into {{manual}} and call again, or use the sample: source="embedded".'
+    builder = prepared(_make_builder, data_dir, source.URL, by_hand)
     train, test = (to_split(_read_columns(builder, split)) for split in ("train", "test"))
     validation_rows, test_rows = halves(make_strata(test.labels))
     return {"train": train, "validation": test.take(validation_rows), "test": test.take(test_rows)}
 
 
 def _make_builder(data_dir):
-    try:
-        from zoo.datasets.census_income.census_income import CensusIncome
-    except ImportError as error:
-        raise ImportError(
-            "The full data needs TensorFlow Datasets: "
-            f'pip install "mtl-keras[tfds]". Received: {error}'
-        ) from error
-    return CensusIncome(data_dir=None if data_dir is None else Path(data_dir).expanduser())
+    from zoo.datasets.census_income.census_income import CensusIncome
 
-
-def _check_writable(directory):
-    try:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
-    except OSError as error:
-        raise OSError(
-            "`data_dir` must be a directory that can be written. "
-            f"Received: data_dir={str(directory)!r} ({error})"
-        ) from error
-
-
-def _check_reachable(downloads):
-    """Fails within seconds where TFDS would retry for minutes."""
-    manual = downloads / "manual"
-    at_hand = manual.is_dir() and any(manual.iterdir())
-    at_hand = at_hand or any((downloads / "census_income").rglob("*.INFO"))  # An earlier download.
-    if at_hand or not source.URL.startswith("http"):
-        return
-    try:
-        request = urllib.request.Request(source.URL, method="HEAD")
-        urllib.request.urlopen(request, timeout=_PATIENCE).close()
-    except urllib.error.HTTPError:
-        pass  # The server answered; whether it gives the file, the download will say.
-    except OSError as error:
-        names = " and ".join(f"{file.name}.gz" for file in source.FILES.values())
-        raise ConnectionError(
-            f"The full Census-Income data could not be downloaded from {source.URL} ({error}). "
-            f"Without a network, put {names} into {manual} and call again, or use the sample: "
-            'source="embedded".'
-        ) from error
+    return CensusIncome(data_dir=data_dir)
 
 
 def _read_columns(builder, split):

@@ -1,6 +1,5 @@
 """`real_data`: directory of the official files; `dummy_archive`: invented ones in their place."""
 
-import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -14,12 +13,8 @@ DUMMY = Path(__file__).parent / "dummy_data"
 
 
 @pytest.fixture(scope="session")
-def real_data():
-    fallback = Path(__file__).parents[4].parent / "shared" / "data"
-    root = Path(os.environ.get("MTL_KERAS_DATA", fallback)) / "census-income-kdd"
-    if not (root / "census-income.data.gz").exists():
-        pytest.skip("no official Census-Income files; MTL_KERAS_DATA names where they lie")
-    return root
+def real_data(official):
+    return official("census-income-kdd")
 
 
 @pytest.fixture
@@ -43,12 +38,10 @@ def dummy_archive():
         "train": source.SourceFile(
             "census-income.data",
             "5d9b15e30a150f19b78c913164834a64ebf74f24bc3583dbd552c8e9de1d156e",
-            40,
         ),
         "test": source.SourceFile(
             "census-income.test",
             "bb1e642d0ff6e98921ec4e56459c4b118d349f1d020dc1626c8f9edee25226f7",
-            20,
         ),
     }
     with mock.patch.dict(source.FILES, files):

@@ -84,7 +84,7 @@ def test_the_shipped_sample_is_reproduced_bit_for_bit(real_data):
 def test_the_shipped_sample_keeps_the_strata_of_the_source(real_data):
     for split, columns in sample.read_columns().items():
         file = source.FILES["train" if split == "train" else "test"]
-        whole = parse(source.read_verified(real_data / f"{file.name}.gz", file))
+        whole = parse(file.read(real_data / f"{file.name}.gz").decode("ascii"))
         counts = [
             np.bincount(make_strata(make_labels(part)), minlength=4) for part in (columns, whole)
         ]

@@ -1,0 +1,79 @@
+"""Full data sets: prepared once by TensorFlow Datasets, then read from disk."""
+
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_PATIENCE = 10  # Seconds until a server counts as unreachable.
+
+
+def is_prepared(name: str, data_dir: str | os.PathLike) -> bool:
+    """Whether `data_dir` holds the data set as TensorFlow Datasets leaves it."""
+    # Looks for the file that TFDS writes last, so that a look never needs TFDS.
+    found = (Path(data_dir).expanduser() / name).rglob("dataset_info.json")
+    return any(path.parent.name[:1].isdigit() for path in found)
+
+
+def prepared(
+    make: Callable[..., Any], data_dir: str | os.PathLike | None, url: str, by_hand: str
+) -> Any:
+    """A TensorFlow Datasets builder whose data are on disk; prepares them where they are not.
+
+    Args:
+        make: the builder's class, or a function that imports and makes it.
+        data_dir: directory of TensorFlow Datasets; None for its default.
+        url: where a download would begin.
+        by_hand: what to do without a network, after "into <directory>", for the error.
+
+    Raises:
+        ImportError: when TensorFlow Datasets is not installed.
+        OSError: when `data_dir` cannot be written or, `ConnectionError`, `url` not be reached.
+        ValueError: when the files are not the official ones.
+    """
+    try:
+        builder = make(data_dir=None if data_dir is None else Path(data_dir).expanduser())
+    except ImportError as error:
+        raise ImportError(
+            "The full data needs TensorFlow Datasets: "
+            f'pip install "mtl-keras[tfds]". Received: {error}'
+        ) from error
+    if not builder.is_prepared():
+        _check_writable(builder.data_dir_root)
+        _check_reachable(Path(builder.data_dir_root) / "downloads", builder.name, url, by_hand)
+        builder.download_and_prepare()
+    return builder
+
+
+def _check_writable(directory):
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise OSError(
+            "`data_dir` must be a directory that can be written. "
+            f"Received: data_dir={str(directory)!r} ({error})"
+        ) from error
+
+
+def _check_reachable(downloads, name, url, by_hand):
+    """Fails within seconds where TFDS would retry for minutes."""
+    manual = downloads / "manual"
+    at_hand = manual.is_dir() and any(manual.iterdir())
+    at_hand = at_hand or any((downloads / name).rglob("*.INFO"))  # An earlier download.
+    if at_hand or not url.startswith("http"):
+        return
+    try:
+        request = urllib.request.Request(url, method="HEAD")
+        urllib.request.urlopen(request, timeout=_PATIENCE).close()
+    except urllib.error.HTTPError:
+        pass  # The server answered; whether it gives the file, the download will say.
+    except OSError as error:
+        raise ConnectionError(
+            f"The full data of '{name}' could not be downloaded from {url} ({error}). "
+            f"Without a network, put {by_hand.format(manual=manual)}"
+        ) from error

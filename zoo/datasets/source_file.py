@@ -1,0 +1,65 @@
+"""SourceFile: one file of a publisher, found, opened and verified."""
+
+import gzip
+import hashlib
+import io
+import os
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One official file.
+
+    Args:
+        name: file name, which may be followed by ".gz" where the file lies.
+        sha256: digest of the decompressed content.
+        url: where it can be fetched; None where it comes in an archive.
+    """
+
+    name: str
+    sha256: str
+    url: str | None = None
+
+    def among(self, paths: Iterable[Path]) -> Path | None:
+        """The first of `paths` that has its name."""
+        names = (self.name, f"{self.name}.gz")
+        return next((path for path in paths if path.name in names), None)
+
+    def read(self, path: str | os.PathLike) -> bytes:
+        """Its content, decompressed, after the digest was compared.
+
+        Raises:
+            ValueError: when the content is not that of the official file.
+        """
+        path = Path(path)
+        content = _decompressed(path)
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != self.sha256:
+            raise ValueError(
+                f"The content of {path.name} must be that of the official {self.name}: "
+                f"SHA-256 {self.sha256}. The file is damaged or of another "
+                f"version; remove it and fetch it again. Received: SHA-256 {digest}, path={path}"
+            )
+        return content
+
+
+def found_in(directory: str | os.PathLike, files: Mapping[str, SourceFile]) -> dict[str, Path]:
+    """Key to path of those of `files` that lie in a directory or below it."""
+    inside = [path for path in sorted(Path(directory).rglob("*")) if path.is_file()]
+    paths = {key: file.among(inside) for key, file in files.items()}
+    return {key: path for key, path in paths.items() if path}
+
+
+def _decompressed(path):
+    content = path.read_bytes()
+    # A download has another name.
+    if not (path.name.endswith(".gz") or content.startswith(b"\x1f\x8b")):
+        return content
+    try:
+        return gzip.GzipFile(fileobj=io.BytesIO(content)).read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path.name} is no complete gzip file. Received: path={path}") from error
