@@ -117,7 +117,7 @@ def test_the_shared_encoder_learns_to_deceive_the_discriminator():
         losses.append(logs_of_a_step(model, {"features": X, "site": SITES})["discriminator_loss"])
         model.reset_metrics()
         discriminator.set_weights(own)
-    assert losses[-1] > 1.05 * losses[0]
+    assert losses[-1] > losses[0] + 0.005
 
 
 def test_without_strength_there_is_no_penalty():
