@@ -77,7 +77,7 @@ def _list(options):
     table = Table("kind", "name", "what")
     for name in filter(str.islower, builders.__all__):
         table.add_row("builder", name, _first_line(getattr(builders, name).__doc__))
-    for name in datasets.list_datasets():
+    for name in datasets.list():
         package = importlib.import_module(f"zoo.datasets.{name}")
         table.add_row("data set", name, _first_line(package.__doc__))
     Console().print(table)

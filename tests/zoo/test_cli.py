@@ -84,7 +84,7 @@ def listing(tmp_path_factory):
 def test_list_has_every_builder_and_data_set(listing):
     assert listing.returncode == 0, listing.stderr
     listed = set(listing.stdout.split())
-    assert {*builders.__all__, *datasets.list_datasets()} - {"ModelOptions"} <= listed
+    assert {*builders.__all__, *datasets.list()} - {"ModelOptions"} <= listed
     assert "ModelOptions" not in listed
 
 

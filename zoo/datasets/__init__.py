@@ -8,6 +8,7 @@ TensorFlow and TensorFlow Datasets are imported when a data set is loaded, not h
 """
 
 from zoo.datasets.dataset import Dataset
-from zoo.datasets.registry import list_datasets, load
+from zoo.datasets.info import Info, info
+from zoo.datasets.registry import list, load
 
-__all__ = ["Dataset", "list_datasets", "load"]
+__all__ = ["Dataset", "Info", "info", "list", "load"]

@@ -30,7 +30,7 @@ class Dataset:
     global seed of TensorFlow, where one is set).
 
     Args:
-        name: name in `zoo.datasets.list_datasets()`.
+        name: name in `zoo.datasets.list()`.
         source: where the rows came from, "embedded" or "tfds".
         train: the split to fit on.
         validation: the split to choose by.

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+from types import ModuleType
 
 from zoo.datasets.dataset import Dataset
 from zoo.datasets.prepared import is_prepared
@@ -9,18 +10,18 @@ from zoo.datasets.prepared import is_prepared
 # A data set is a package of this name with `make_tasks()`, `read_full(data_dir)`, and, where there
 # is a sample in the package, `read_embedded()`; the readers return a dict of `Split`s. What its
 # inputs are that are neither numbers nor categories, `make_features()` says, and `ROW_TASKS` which
-# of them tells whose a row is.
-_NAMES = ("census_income", "fdu_mtl")
+# of them tells whose a row is. With `VARIANTS`, readers and features take one of them.
+_NAMES = ("census_income", "fdu_mtl", "multi_mnist")
 _SOURCES = ("auto", "embedded", "tfds")
 
 
-def list_datasets() -> list[str]:
-    """Lists the names that `load` accepts.
+def list() -> list[str]:
+    """The names that `load` accepts.
 
-    >>> list_datasets()
-    ['census_income', 'fdu_mtl']
+    >>> list()
+    ['census_income', 'fdu_mtl', 'multi_mnist']
     """
-    return list(_NAMES)
+    return [*_NAMES]
 
 
 def load(
@@ -29,6 +30,7 @@ def load(
     data_dir: str | os.PathLike | None = None,
     batch_size: int = 256,
     seed: int = 0,
+    variant: str | None = None,
 ) -> Dataset:
     """Loads a data set, ready for `model.fit`.
 
@@ -36,7 +38,7 @@ def load(
     prepared copy nor the source's files.
 
     Args:
-        name: one of `list_datasets()`.
+        name: one of `list()`.
         source: "embedded", the sample inside the package, which Census-Income has; "tfds", the
             full data through TensorFlow Datasets, downloaded and prepared in `data_dir` on first
             use; "auto", the full data where `data_dir` holds a prepared copy or there is no
@@ -46,12 +48,13 @@ def load(
             `<data_dir>/downloads/manual` are used in place of a download.
         batch_size: rows in a batch. Default 256.
         seed: seed of the order of the train split; it does not change which rows are in it.
+        variant: which of a data set that has several, see its package; default its first.
 
     Returns:
         A `Dataset`.
 
     Raises:
-        ValueError: unknown name or source, bad batch size or seed, damaged files.
+        ValueError: unknown name, source or variant, bad batch size or seed, damaged files.
         ImportError: the full data is asked for and TensorFlow Datasets is not installed.
         OSError: `data_dir` cannot be written, or (`ConnectionError`) the source of the full
             data cannot be reached.
@@ -66,28 +69,51 @@ def load(
     >>> [task.name for task in data.tasks]
     ['income', 'never_married']
     """
-    _check_choice("name", name, _NAMES)
+    package = package_of(name)
     _check_choice("source", source, _SOURCES)
     _check_integer("batch_size", batch_size, least=1)
     _check_integer("seed", seed, least=0)
-    package = importlib.import_module(f"zoo.datasets.{name}")
+    options = variant_of(package, variant)
     has_sample = hasattr(package, "read_embedded")
     if source == "embedded" and not has_sample:
         raise ValueError(f"`source` must be 'tfds': '{name}' has no sample. Received: 'embedded'")
     if source == "auto":
-        there = data_dir is not None and is_prepared(name, data_dir)
-        source = "embedded" if has_sample and not there else "tfds"
-    splits = package.read_embedded() if source == "embedded" else package.read_full(data_dir)
+        prepared = data_dir is not None and is_prepared("/".join([name, *options]), data_dir)
+        source = "embedded" if has_sample and not prepared else "tfds"
+    features = package.make_features(*options) if hasattr(package, "make_features") else {}
     return Dataset.from_splits(
         name,
         source,
-        splits,
+        package.read_embedded() if source == "embedded" else package.read_full(data_dir, *options),
         package.make_tasks(),
         batch_size,
         seed,
-        features=package.make_features() if hasattr(package, "make_features") else {},
+        features=features,
         row_tasks=getattr(package, "ROW_TASKS", {}),
     )
+
+
+def package_of(name: str) -> ModuleType:
+    """The package of a data set.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    _check_choice("name", name, _NAMES)
+    return importlib.import_module(f"zoo.datasets.{name}")
+
+
+def variant_of(package: ModuleType, chosen: str | None) -> tuple[str, ...]:
+    """The chosen or first variant, as arguments of the package's functions: none without any.
+
+    Raises:
+        ValueError: for an unknown variant.
+    """
+    variants = getattr(package, "VARIANTS", ())
+    if chosen is None:
+        return variants[:1]
+    _check_choice("variant", chosen, variants)
+    return (chosen,)
 
 
 def _check_choice(argument, value, choices):

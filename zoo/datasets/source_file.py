@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class SourceFile:
     """One official file.
 
     Args:
-        name: file name, which may be followed by ".gz" where the file lies.
+        name: file name, which may be followed by ".gz" where the file lies; after a folder and
+            "/" where several files have one name.
         sha256: digest of the decompressed content.
         url: where it can be fetched; None where it comes in an archive.
     """
@@ -26,8 +28,8 @@ class SourceFile:
 
     def among(self, paths: Iterable[Path]) -> Path | None:
         """The first of `paths` that has its name."""
-        names = (self.name, f"{self.name}.gz")
-        return next((path for path in paths if path.name in names), None)
+        ends = (f"/{self.name}", f"/{self.name}.gz")
+        return next((path for path in paths if path.as_posix().endswith(ends)), None)
 
     def read(self, path: str | os.PathLike) -> bytes:
         """Its content, decompressed, after the digest was compared.
@@ -45,6 +47,22 @@ class SourceFile:
                 f"version; remove it and fetch it again. Received: SHA-256 {digest}, path={path}"
             )
         return content
+
+
+def contents(dl_manager: Any, files: Mapping[Any, SourceFile]) -> dict[Any, bytes]:
+    """Key to verified content: of files in the manual folder if all are there, else downloaded.
+
+    Args:
+        dl_manager: the download manager of a TensorFlow Datasets builder.
+        files: key to file.
+    """
+    try:
+        paths = found_in(dl_manager.manual_dir, files)
+    except AssertionError:  # How TFDS says that there is no such folder, or an empty one.
+        paths = {}
+    if len(paths) < len(files):
+        paths = dl_manager.download({key: file.url for key, file in files.items()})
+    return {key: file.read(paths[key]) for key, file in files.items()}
 
 
 def found_in(directory: str | os.PathLike, files: Mapping[str, SourceFile]) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 import os
 from functools import cache
+from typing import Any
 
 from zoo.datasets.census_income import source
 from zoo.datasets.census_income.columns import (
@@ -31,13 +32,14 @@ def read_full(data_dir: str | os.PathLike | None = None) -> dict[str, Split]:
     """
     names = " and ".join(f"{file.name}.gz" for file in source.FILES.values())
     by_hand = f'{names} into {{manual}} and call again, or use the sample: source="embedded".'
-    builder = prepared(_make_builder, data_dir, source.URL, by_hand)
+    builder = prepared(make_builder, data_dir, source.URL, by_hand)
     train, test = (to_split(_read_columns(builder, split)) for split in ("train", "test"))
     validation_rows, test_rows = halves(make_strata(test.labels))
     return {"train": train, "validation": test.take(validation_rows), "test": test.take(test_rows)}
 
 
-def _make_builder(data_dir):
+def make_builder(data_dir: str | os.PathLike | None) -> Any:
+    """The builder of TensorFlow Datasets, which is imported here and not before."""
     from zoo.datasets.census_income.census_income import CensusIncome
 
     return CensusIncome(data_dir=data_dir)

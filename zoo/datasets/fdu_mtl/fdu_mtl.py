@@ -7,7 +7,7 @@ that publishes them. They are verified by SHA-256, see `checksums.tsv`.
 import tensorflow_datasets as tfds
 
 from zoo.datasets.fdu_mtl import files
-from zoo.datasets.source_file import found_in
+from zoo.datasets.source_file import contents
 
 _DESCRIPTION = """
 Reviews of 16 domains, 14 of them products and two movies, each positive or negative: about 1,400
@@ -64,12 +64,9 @@ class FduMtl(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        sources = files.source_files()
-        paths = _manual(dl_manager, sources) or dl_manager.download(
-            {key: source.url for key, source in sources.items()}
-        )
         # All are verified before the first example is written.
-        rows = {key: files.parsed(source.read(paths[key])) for key, source in sources.items()}
+        found = contents(dl_manager, files.source_files())
+        rows = {key: files.parsed(content) for key, content in found.items()}
         last = slice(-files.DEVELOPMENT, None)
         parts = {
             "train": ("train", slice(None, -files.DEVELOPMENT)),
@@ -90,12 +87,3 @@ class FduMtl(tfds.core.GeneratorBasedBuilder):
         for domain, (texts, labels) in rows.items():
             for i, (text, label) in enumerate(zip(texts, labels, strict=True)):
                 yield f"{domain}_{i}", {"text": text, "domain": domain, "positive": label}
-
-
-def _manual(dl_manager, sources):
-    try:
-        directory = dl_manager.manual_dir
-    except AssertionError:  # How TFDS says that there is no such directory, or an empty one.
-        return None
-    found = found_in(directory, sources)
-    return found if len(found) == len(sources) else None

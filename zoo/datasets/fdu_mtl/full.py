@@ -1,6 +1,7 @@
 """The full data: prepared once through TensorFlow Datasets, then read from disk."""
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +23,12 @@ def read_full(data_dir: str | os.PathLike | None = None) -> dict[str, Split]:
     """
     first = next(iter(source_files().values()))
     by_hand = f"the 32 files of data/fdu-mtl of {HOMEPAGE} into {{manual}} and call again."
-    builder = prepared(_make_builder, data_dir, first.url, by_hand)
+    builder = prepared(make_builder, data_dir, first.url, by_hand)
     return {split: _read(builder, split) for split in ("train", "validation", "test")}
 
 
-def _make_builder(data_dir):
+def make_builder(data_dir: str | os.PathLike | None) -> Any:
+    """The builder of TensorFlow Datasets, which is imported here and not before."""
     from zoo.datasets.fdu_mtl.fdu_mtl import FduMtl
 
     return FduMtl(data_dir=data_dir)

@@ -1,0 +1,64 @@
+"""What is told of a data set without loading it."""
+
+import importlib
+
+import pytest
+
+import zoo.datasets
+
+NAMES = zoo.datasets.list()
+VARIANTS = [
+    (name, variant)
+    for name in NAMES
+    for variant in getattr(importlib.import_module(f"zoo.datasets.{name}"), "VARIANTS", (None,))
+]
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_every_data_set_says_what_it_is(name, variant):
+    info = zoo.datasets.info(name, variant)
+    assert info.name == name and info.variant == variant
+    assert info.licence and info.citation.strip().startswith("@")
+    assert info.homepage.startswith("https://")
+    tasks = {task.name for task in info.tasks}
+    assert set(info.counts.sizes) == {"train", "validation", "test"}
+    for split, rows in info.counts.sizes.items():
+        assert rows > 0
+        assert set(info.counts.label_rates[split]) <= tasks
+        assert set(info.counts.missing_rates[split]) == tasks
+    text = repr(info)
+    assert info.licence in text and f"{info.counts.sizes['train']:,}" in text
+
+
+def test_the_first_variant_is_the_default():
+    assert zoo.datasets.info("multi_mnist").variant == "mnist_sener2018"
+
+
+def test_the_sample_has_the_rates_of_the_full_data():
+    info, sample = zoo.datasets.info("census_income"), zoo.datasets.load("census_income")
+    for split, rates in info.counts.label_rates.items():
+        assert sample.label_rates[split] == pytest.approx(rates, abs=1e-4)
+
+
+def test_unknown_names_and_variants():
+    with pytest.raises(ValueError, match=r"`name` must be one of .*Received: name='cifar'"):
+        zoo.datasets.info("cifar")
+    with pytest.raises(ValueError, match=r"`variant` must be one of .*Received: variant='cifar'"):
+        zoo.datasets.info("multi_mnist", "cifar")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "folder"), [("census_income", "census-income-kdd"), ("fdu_mtl", "fdu-mtl")]
+)
+def test_the_official_files_are_counted_alike(name, folder, official, tmp_path, no_network):
+    from zoo.datasets.write_info import counted
+
+    manual = tmp_path / "downloads" / "manual"
+    manual.parent.mkdir()
+    manual.symlink_to(official(folder))
+    counts = counted(name, tmp_path)["counts"][""]
+    known = zoo.datasets.info(name).counts
+    assert counts["sizes"] == known.sizes
+    assert counts["label_rates"] == known.label_rates
+    assert counts["missing_rates"] == known.missing_rates
