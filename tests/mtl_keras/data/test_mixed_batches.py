@@ -186,6 +186,29 @@ def test_a_fit_in_two_parts_equals_one():
         np.testing.assert_allclose(kernels(parts)[name], kernel, rtol=1e-6)
 
 
+def test_a_fit_that_was_cut_off_goes_on_with_the_batches_it_would_have_got(tmp_path):
+    class Off(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    def fit(model, *callbacks):
+        backup = keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))
+        batches = MixedBatches(linear_arrays(), batch_size=16, batches_per_epoch=5)
+        model.fit(batches, epochs=4, verbose=0, callbacks=[backup, *callbacks])
+        return model
+
+    whole, parts = linear_model(), linear_model()
+    with pytest.raises(KeyboardInterrupt):
+        fit(parts, Off())
+    parts = fit(linear_model())
+    whole.fit(
+        MixedBatches(linear_arrays(), batch_size=16, batches_per_epoch=5), epochs=4, verbose=0
+    )
+    for name, kernel in kernels(whole).items():
+        np.testing.assert_allclose(kernels(parts)[name], kernel, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
