@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -90,7 +91,7 @@ class MixedBatches(keras.utils.PyDataset):
         )
         examples = {name: keras.tree.map_structure(_spec, data) for name, data in arrays.items()}
         self._structure = Structure(examples, tasks, task_input, fill_inputs)
-        self._data = {name: self._completed(name, data) for name, data in arrays.items()}
+        self._columns = self._arranged(arrays)
         self._task_input, self._shuffle = task_input, bool(shuffle)
         if exhausted == "drop" and batches_per_epoch is not None:
             raise ValueError(
@@ -177,44 +178,67 @@ class MixedBatches(keras.utils.PyDataset):
         return np.concatenate([np.zeros(0, np.int64), *passes])[start - first : stop - first]
 
     def _batch(self, ids, rows):
-        own = [(k, np.flatnonzero(ids == k)) for k in np.unique(ids)]
-
-        def gathered(*arrays):
-            kind = object if arrays[0].dtype.kind in "USO" else arrays[0].dtype
-            found = np.empty((len(ids), *arrays[own[0][0]].shape[1:]), kind)
-            for k, here in own:
-                found[here] = arrays[k][rows[here]]
-            return found
-
-        x, y, weights = keras.tree.map_structure(gathered, *self._data.values())
-        x = with_task_input(x, self._task_input, ids.astype("int32"))
-        return (x, y, weights) if self._structure.weighted else (x, y)
-
-    def _completed(self, name, data):
-        # With what the task lacks, which takes no memory: all rows are the same one.
-        x, y, weights = (*data, None)[:3]
-        rows = len(keras.tree.flatten(data)[0])
-
-        def constant(spec, value):
-            kind = object if spec.dtype == "string" else spec.dtype
-            return np.broadcast_to(np.array(value, kind), (rows, *spec.shape))
-
-        lacking = self._structure.lacking[name].items()
-        blank = {key: constant(s, "" if s.dtype == "string" else 0) for key, s in lacking}
-        kinds = {t: s for own in self._structure.labels.values() for t, s in own.items()}
-        missing = {t: constant(kinds[t], value) for t, value in self._structure.missing.items()}
-        labels = by_task(name, y)
-        return (
-            {**x, **blank} if blank else x,
-            {task: labels.get(task, missing[task]) for task in missing},
-            constant(Spec((), "float32"), 1) if weights is None else weights,
+        names = self.mixture.names
+        own = {names[k]: np.flatnonzero(ids == k) for k in np.unique(ids)}
+        x, y, weights = keras.tree.map_structure(
+            lambda column: column.gathered(own, rows), self._columns
         )
+        x = with_task_input(x, self._task_input, ids.astype("int32"))
+        return (x, y, *weights)
+
+    def _arranged(self, arrays):
+        # Columns of inputs, labels and weights, in the structure of a batch.
+        inputs = {name: data[0] for name, data in arrays.items()}
+        labels = {name: by_task(name, data[1]) for name, data in arrays.items()}
+        missing = self._structure.missing
+        y = {task: _Column(_having(task, labels), missing[task]) for task in missing}
+        weights = {name: arrays[name][2] for name in self._structure.weighted}
+        return _input_columns(inputs), y, [_Column(weights, 1)] if weights else []
 
     def _batches_of_all_rows(self):
         sizes = np.array(list(self.mixture.sizes.values()))
         if self.mixture.unit == "example":
             return int(-(-sizes.sum() // self.mixture.batch_size))
         return int((-(-sizes // self.mixture.batch_size)).sum())
+
+
+@dataclass(frozen=True)
+class _Column:
+    # One array of each data set that has it, and what stands where none is.
+    arrays: dict[str, np.ndarray]
+    blank: Any
+
+    def gathered(self, own, rows):
+        # `own`: data set to places in the batch; `rows`: the row at each place.
+        there = {name: here for name, here in own.items() if name in self.arrays}
+        like = self.arrays[next(iter(there or self.arrays))]
+        kind = object if _holds_strings(like) else like.dtype
+        found = np.full((len(rows), *like.shape[1:]), self.blank, kind)
+        for name, here in there.items():
+            found[here] = self.arrays[name][rows[here]]
+        return found
+
+
+def _input_columns(inputs):
+    first, *others = inputs.values()
+    if isinstance(first, Mapping) and any(set(first) != set(x) for x in others):
+        keys = dict.fromkeys(key for x in inputs.values() for key in x)
+        return {key: _column_of_inputs(_having(key, inputs)) for key in keys}
+    return keras.tree.map_structure(
+        lambda *arrays: _column_of_inputs(dict(zip(inputs, arrays, strict=True))), first, *others
+    )
+
+
+def _column_of_inputs(arrays):
+    return _Column(arrays, "" if _holds_strings(next(iter(arrays.values()))) else 0)
+
+
+def _having(key, dicts):
+    return {name: values[key] for name, values in dicts.items() if key in values}
+
+
+def _holds_strings(array):
+    return array.dtype.kind in "USO"
 
 
 def _checked_dict(arrays):
@@ -244,4 +268,4 @@ def _length(name, data):
 
 
 def _spec(array):
-    return Spec(array.shape[1:], "string" if array.dtype.kind in "USO" else array.dtype.name)
+    return Spec(array.shape[1:], "string" if _holds_strings(array) else array.dtype.name)
