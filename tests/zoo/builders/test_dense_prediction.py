@@ -182,6 +182,8 @@ def test_the_decoder_may_have_widths_of_its_own():
 
 
 def test_labels_that_are_missing_at_pixels_count_for_nothing():
+    # Where all units of a pixel happen to be off, its normal has no direction.
+    keras.utils.set_random_seed(0)
     model = dense_prediction(pixel_tasks()[:3], (4, 4, 2), [3, 4], run_eagerly=True)
     x, rng = images(2, 4, 4, 2), np.random.default_rng(1)
     segmentation = rng.integers(-1, 3, (2, 4, 4))
