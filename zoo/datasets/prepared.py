@@ -4,7 +4,7 @@ import os
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,11 @@ def is_prepared(name: str, data_dir: str | os.PathLike) -> bool:
 
 
 def prepared(
-    make: Callable[..., Any], data_dir: str | os.PathLike | None, url: str, by_hand: str
+    make: Callable[..., Any],
+    data_dir: str | os.PathLike | None,
+    url: str,
+    by_hand: str,
+    names: Iterable[str],
 ) -> Any:
     """A TensorFlow Datasets builder whose data are on disk; prepares them where they are not.
 
@@ -27,7 +31,8 @@ def prepared(
         make: the builder's class, or a function that imports and makes it.
         data_dir: directory of TensorFlow Datasets; None for its default.
         url: where a download would begin.
-        by_hand: what to do without a network, after "into <directory>", for the error.
+        by_hand: what to do without a network, for the error; "{manual}" stands for the folder.
+        names: how names of files in the manual folder end that make a download needless.
 
     Raises:
         ImportError: when TensorFlow Datasets is not installed.
@@ -43,7 +48,12 @@ def prepared(
         ) from error
     if not builder.is_prepared():
         _check_writable(builder.data_dir_root)
-        _check_reachable(Path(builder.data_dir_root) / "downloads", builder.name, url, by_hand)
+        downloads = Path(builder.data_dir_root) / "downloads"
+        # The manual folder may hold other data sets' files.
+        at_hand = [path for path in (downloads / "manual").rglob("*") if path.is_file()]
+        at_hand = any(path.as_posix().endswith(tuple(names)) for path in at_hand)
+        if not at_hand and not any((downloads / builder.name).rglob("*.INFO")):
+            _check_reachable(downloads / "manual", builder.name, url, by_hand)
         builder.download_and_prepare()
     return builder
 
@@ -60,12 +70,9 @@ def _check_writable(directory):
         ) from error
 
 
-def _check_reachable(downloads, name, url, by_hand):
+def _check_reachable(manual, name, url, by_hand):
     """Fails within seconds where TFDS would retry for minutes."""
-    manual = downloads / "manual"
-    at_hand = manual.is_dir() and any(manual.iterdir())
-    at_hand = at_hand or any((downloads / name).rglob("*.INFO"))  # An earlier download.
-    if at_hand or not url.startswith("http"):
+    if not url.startswith("http"):
         return
     try:
         request = urllib.request.Request(url, method="HEAD")

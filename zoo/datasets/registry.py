@@ -34,8 +34,8 @@ def load(
 ) -> Dataset:
     """Loads a data set, ready for `model.fit`.
 
-    Only `source="tfds"` ever uses the network, and only where `data_dir` holds neither a
-    prepared copy nor the source's files.
+    A sample in the package never uses the network; the full data do only where `data_dir` holds
+    neither a prepared copy nor the source's files.
 
     Args:
         name: one of `list()`.

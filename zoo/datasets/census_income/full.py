@@ -32,7 +32,10 @@ def read_full(data_dir: str | os.PathLike | None = None) -> dict[str, Split]:
     """
     names = " and ".join(f"{file.name}.gz" for file in source.FILES.values())
     by_hand = f'{names} into {{manual}} and call again, or use the sample: source="embedded".'
-    builder = prepared(make_builder, data_dir, source.URL, by_hand)
+    ends = [file.name + end for file in source.FILES.values() for end in ("", ".gz")]
+    builder = prepared(
+        make_builder, data_dir, source.URL, by_hand, [*ends, "census+income+kdd.zip"]
+    )
     train, test = (to_split(_read_columns(builder, split)) for split in ("train", "test"))
     validation_rows, test_rows = halves(make_strata(test.labels))
     return {"train": train, "validation": test.take(validation_rows), "test": test.take(test_rows)}

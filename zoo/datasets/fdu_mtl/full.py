@@ -23,7 +23,7 @@ def read_full(data_dir: str | os.PathLike | None = None) -> dict[str, Split]:
     """
     first = next(iter(source_files().values()))
     by_hand = f"the 32 files of data/fdu-mtl of {HOMEPAGE} into {{manual}} and call again."
-    builder = prepared(make_builder, data_dir, first.url, by_hand)
+    builder = prepared(make_builder, data_dir, first.url, by_hand, (first.name, f"{first.name}.gz"))
     return {split: _read(builder, split) for split in ("train", "validation", "test")}
 
 

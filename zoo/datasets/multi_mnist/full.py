@@ -23,10 +23,13 @@ def read_full(data_dir: str | os.PathLike | None, variant: str) -> dict[str, Spl
         OSError: when `data_dir` cannot be written or, `ConnectionError`, the source not be reached.
         ValueError: when the files are not the official ones.
     """
-    url = (FASHION if "fashion" in variant else MNIST) + "train-labels-idx1-ubyte.gz"
+    folder, base = ("fashion-mnist", FASHION) if "fashion" in variant else ("mnist", MNIST)
+    file = "train-labels-idx1-ubyte"
     by_hand = "the four files of MNIST into {manual}/mnist, those of Fashion-MNIST into "
     by_hand += "{manual}/fashion-mnist, and call again."
-    builder = prepared(functools.partial(make_builder, variant), data_dir, url, by_hand)
+    names = (f"/{folder}/{file}", f"/{folder}/{file}.gz")
+    make = functools.partial(make_builder, variant)
+    builder = prepared(make, data_dir, f"{base}{file}.gz", by_hand, names)
     return {split: _read(builder, split) for split in ("train", "validation", "test")}
 
 
