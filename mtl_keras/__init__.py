@@ -8,6 +8,7 @@ from mtl_keras.labels import LabelSpec
 from mtl_keras.losses import MaskedLoss
 from mtl_keras.metrics import MaskedAUC, MaskedMetric, TaskScore, delta_m
 from mtl_keras.model import MultiTaskModel
+from mtl_keras.span_f1 import SpanF1
 from mtl_keras.tasks import (
     BinaryTask,
     CategoricalTask,
@@ -31,6 +32,7 @@ __all__ = [
     "MultiLabelTask",
     "MultiTaskModel",
     "RegressionTask",
+    "SpanF1",
     "Task",
     "TaskScore",
     "TokenTask",

@@ -10,6 +10,7 @@ from keras import ops
 
 from mtl_keras.labels import LabelSpec, spread
 from mtl_keras.losses import unit_length
+from mtl_keras.span_f1 import SpanF1
 
 # Without labels of both classes, or without positives, these have no value (Keras says 0).
 _NEEDS_BOTH_CLASSES = (
@@ -287,7 +288,7 @@ def angular_error(y_true: Any, y_pred: Any) -> Any:
 
 def masked_metric(metric: Any, labels: LabelSpec, columns: int) -> keras.metrics.Metric:
     """A fresh masked metric; "auc" is `MaskedAUC`, "accuracy" and the like suit the labels."""
-    if isinstance(metric, (MaskedMetric, MaskedAUC)):
+    if isinstance(metric, (MaskedMetric, MaskedAUC, SpanF1)):
         # A copy: two models that share a task object must not share its counts.
         return type(metric).from_config(metric.get_config())
     if metric == "auc" and labels.kind == "probability":

@@ -190,7 +190,7 @@ class Categorical(Feature):
 
 @dataclass(frozen=True)
 class Text(Feature):
-    """A string, lower-cased, split at spaces, cut to a fixed number of tokens.
+    """A string, standardised, split at spaces, cut to a fixed number of tokens.
 
     A trunk of widths reads the average of learned word vectors; a layer or model as trunk
     reads the token ids (batch, sequence_length). Needs the TensorFlow backend.
@@ -200,16 +200,27 @@ class Text(Feature):
         max_tokens: size of the vocabulary, padding and unknown included.
         sequence_length: tokens kept of each text.
         embedding_dim: width of the word vectors.
+        standardize: what happens before the split, as in `keras.layers.TextVectorization`:
+            "lower_and_strip_punctuation", "lower", "strip_punctuation" or `None`. Where words
+            have labels of their own nothing may be stripped: a word of punctuation would
+            vanish, and all after it move.
     """
 
     vocabulary: tuple[str, ...] | None = None
     max_tokens: int = 20_000
     sequence_length: int = 128
     embedding_dim: int = 64
+    standardize: str | None = "lower_and_strip_punctuation"
 
     def __post_init__(self):
         if self.vocabulary is not None:
             object.__setattr__(self, "vocabulary", _checked_vocabulary(self))
+        kinds = ("lower_and_strip_punctuation", "lower", "strip_punctuation", None)
+        if self.standardize not in kinds:
+            raise ValueError(
+                f"Text: `standardize` must be one of {', '.join(map(repr, kinds))}. "
+                f"Received: standardize={self.standardize!r}"
+            )
 
     def input(self, name):
         return keras.Input((), name=name, dtype="string")
@@ -217,6 +228,7 @@ class Text(Feature):
     def preprocessor(self, name):
         return keras.layers.TextVectorization(
             max_tokens=self.max_tokens,
+            standardize=self.standardize,
             output_sequence_length=self.sequence_length,
             vocabulary=self.vocabulary,
             name=f"vectorize_{name}",
@@ -227,7 +239,7 @@ class Text(Feature):
         return self.vocabulary is None
 
     def adapted(self, batches):
-        layer = keras.layers.TextVectorization(max_tokens=self.max_tokens)
+        layer = keras.layers.TextVectorization(self.max_tokens, self.standardize)
         layer.adapt(np.ravel(batch) for batch in batches)
         return replace(self, vocabulary=layer.get_vocabulary(include_special_tokens=False))
 

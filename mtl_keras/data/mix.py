@@ -60,7 +60,8 @@ def mix(
         tasks: the tasks of the model, when labels mean "missing" by another value than NaN for
             floats and -1 for integers; label names are then checked too.
         sizes: number of examples of data sets that do not know it, such as those that read
-            files.
+            files. Where a data set is read to its end, another number is an error then; a stream
+            that repeats only weighs by it.
 
     Returns:
         A `tf.data.Dataset` of (x, y) or (x, y, sample_weight), y a dict by task. Its attribute
@@ -70,6 +71,7 @@ def mix(
     Raises:
         ValueError: for data sets that are empty, hold batches, or have inputs or labels that do
             not go together; for labels whose type has no value for "missing"; and as `Mixture`.
+        tf.errors.FailedPreconditionError: while the stream is read, for a wrong number in `sizes`.
 
     Example:
 
@@ -105,6 +107,8 @@ def mix(
     slots = Slots(structure)
     if exhausted == "repeat":
         datasets = {name: data.repeat() for name, data in datasets.items()}
+    else:
+        datasets = {name: _of_size(data, sizes, name) for name, data in datasets.items()}
     # In chunks, because what tf.data does for each example costs more than most of it is worth.
     sources = [
         data.batch(batch_size).map(_arranged(name, structure, slots))
@@ -178,6 +182,14 @@ def _sizes(datasets, given):
     return found
 
 
+def _of_size(data, sizes, name):
+    import tensorflow as tf
+
+    if name not in (sizes or {}):
+        return data
+    return data.apply(tf.data.experimental.assert_cardinality(sizes[name]))
+
+
 def _draws(mixture):
     import tensorflow as tf
 
@@ -187,8 +199,10 @@ def _draws(mixture):
         return tf.ensure_shape(ids, [None])
 
     draws = tf.data.Dataset.counter().map(drawn)
-    if mixture.exhausted == "drop":
-        # An iterator that TensorFlow restores forgets which data sets have ended, and would
-        # wait for them for ever.
-        draws = draws.take(mixture.num_draws())
-    return draws.unbatch()
+    if mixture.exhausted != "drop":
+        return draws.unbatch()
+    # An iterator that TensorFlow restores forgets which data sets have ended, and would wait for
+    # them for ever.
+    draws = draws.take(mixture.num_draws()).unbatch()
+    # Each once more, in vain unless it has more examples than `sizes` says.
+    return draws.concatenate(tf.data.Dataset.range(len(mixture.names)))

@@ -223,6 +223,22 @@ def test_text_is_ids_padded_and_cut():
 
 
 @needs_tensorflow
+@pytest.mark.parametrize(
+    ("standardize", "expected"),
+    [
+        ("lower_and_strip_punctuation", [2, 3, 0, 0]),
+        ("lower", [2, 4, 3, 0]),
+        ("strip_punctuation", [1, 3, 0, 0]),
+        (None, [1, 4, 3, 0]),
+    ],
+)
+def test_words_of_punctuation_keep_their_place_unless_stripped(standardize, expected):
+    feature = Text(("good", "film", "&"), 5, sequence_length=4, standardize=standardize)
+    encoded = encode({"review": feature}, {"review": ["Good & film"]}, as_vector=False)
+    np.testing.assert_array_equal(encoded, [expected])
+
+
+@needs_tensorflow
 def test_text_as_vector_averages_the_words_without_padding():
     inputs, encoded = encode_inputs({"review": text()})
     model = keras.Model(inputs, encoded)
@@ -246,6 +262,14 @@ def test_words_are_learned_most_frequent_first(streamed):
     feature = Text(sequence_length=3)
     encoded = encode({"review": feature}, {"review": ["bad a film", "new"]}, adapt, as_vector=False)
     np.testing.assert_array_equal(encoded, [[4, 2, 3], [1, 0, 0]])
+
+
+@needs_tensorflow
+def test_words_are_learned_of_what_is_standardised():
+    adapt = {"review": ["A & a & &"]}
+    feature = Text(sequence_length=4, standardize="lower")
+    encoded = encode({"review": feature}, {"review": ["a A & b"]}, adapt, as_vector=False)
+    np.testing.assert_array_equal(encoded, [[3, 3, 2, 1]])
 
 
 @needs_tensorflow
@@ -305,6 +329,7 @@ def test_features_lie_side_by_side_in_the_order_given():
         (lambda: Categorical(vocabulary=("a", "a")), "`vocabulary`"),
         (lambda: Categorical(vocabulary="abc"), "`vocabulary`"),
         (lambda: Text(vocabulary="words.txt"), "`vocabulary`"),
+        (lambda: Text(standardize="upper"), "`standardize`"),
         (lambda: Image((3, 4)), "`shape`"),
         (lambda: Image(3), "`shape`"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mtl_keras.tasks import BinaryTask, Task
-from zoo.datasets.columns import Categories, Split
+from zoo.datasets.columns import Categories, Split, content_of
+from zoo.datasets.words import Words
 from zoo.features import Categorical, Feature, Numeric
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ class Dataset:
         label_rates: split name to name of a binary task to share of positive labels, 0 to 1.
         missing_rates: split name to task name to share of missing labels, 0 to 1.
         row_tasks: where each row belongs to one of several tasks, the name of the input that says
-            to which, by id, and their number; that input is none of `features`.
+            to which, by id, and the tasks' names; that input is none of `features`.
+        splits: the same rows in memory, unbatched and in order.
 
     Example:
 
@@ -62,7 +65,8 @@ class Dataset:
     sizes: Mapping[str, int]
     label_rates: Mapping[str, Mapping[str, float]]
     missing_rates: Mapping[str, Mapping[str, float]]
-    row_tasks: Mapping[str, int]
+    row_tasks: Mapping[str, Sequence[str]]
+    splits: Mapping[str, Split]
 
     @classmethod
     def from_splits(
@@ -74,7 +78,7 @@ class Dataset:
         batch_size: int = 256,
         seed: int = 0,
         features: Mapping[str, Feature] = MappingProxyType({}),
-        row_tasks: Mapping[str, int] = MappingProxyType({}),
+        row_tasks: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> Dataset:
         """Makes a data set of splits that are in memory.
 
@@ -85,8 +89,8 @@ class Dataset:
             tasks: one task for each label of the splits.
             batch_size: rows in a batch, 1 or more.
             seed: seed of the order of `train`, 0 or more.
-            features: input name to kind, for inputs that are neither numbers nor `Categories`.
-            row_tasks: name of the input that tells whose a row is, and number of tasks.
+            features: input name to kind, for inputs that are not numbers, `Categories` or `Words`.
+            row_tasks: name of the input that tells whose a row is, and names of the tasks.
         """
         batches = {
             split: _batches(splits[split], batch_size, seed if split == "train" else None)
@@ -108,7 +112,54 @@ class Dataset:
             label_rates=_rates(splits, [t for t in tasks if isinstance(t, BinaryTask)], np.nanmean),
             missing_rates=_rates(splits, tasks, lambda labels: np.isnan(labels).mean()),
             row_tasks=MappingProxyType(dict(row_tasks)),
+            splits=MappingProxyType(dict(splits)),
         )
+
+    def in_order(self, batch_size: int, seed: int) -> Dataset:
+        """The same rows in batches of another size, with `train` in the order of another seed.
+
+        Args:
+            batch_size: rows in a batch, 1 or more.
+            seed: seed of the order of `train`, 0 or more.
+        """
+        return self._of(self.splits, self.tasks, batch_size, seed, self.row_tasks)
+
+    def only(
+        self, task: str, row_task: int | None = None, batch_size: int = 256, seed: int = 0
+    ) -> Dataset:
+        """The rows that have a label of one task, with that task alone.
+
+        Args:
+            task: name of the task.
+            row_task: where each row belongs to one of several tasks, whose rows, by id; the
+                input that says so is then left out.
+            batch_size: rows in a batch, 1 or more.
+            seed: seed of the order of `train`, 0 or more.
+
+        Returns:
+            A `Dataset`, with the same features: their statistics stay those of all rows.
+        """
+        (kept,) = (own for own in self.tasks if own.name == task)
+        whose = {} if row_task is None else self.row_tasks
+        splits = {name: _only(split, kept, whose, row_task) for name, split in self.splits.items()}
+        left = {name: names for name, names in self.row_tasks.items() if name not in whose}
+        return self._of(splits, [kept], batch_size, seed, left)
+
+    def _of(self, splits, tasks, batch_size, seed, row_tasks):
+        return type(self).from_splits(
+            self.name, self.source, splits, tasks, batch_size, seed, self.features, row_tasks
+        )
+
+    def digest(self) -> str:
+        """SHA-256 of all rows in their order, as hexadecimal digits: whether data are the same."""
+        digest = hashlib.sha256()
+        for split in SPLITS:
+            digest.update(f"{split} {len(self.splits[split])}\n".encode())
+            columns = self.splits[split].inputs | self.splits[split].labels
+            for name in sorted(columns):
+                digest.update(f"{name}\n".encode())
+                digest.update(content_of(columns[name]))
+        return digest.hexdigest()
 
     def __repr__(self):
         binary = list(self.label_rates["train"])
@@ -119,6 +170,15 @@ class Dataset:
             rates = "".join(f"{rate:>{width}.2%}" for rate in self.label_rates[split].values())
             lines.append(f"{split:<12}{self.sizes[split]:>9,}{rates}")
         return "\n".join(lines)
+
+
+def _only(split, task, row_tasks, row_task):
+    rows = np.isfinite(_labels(split, task)).reshape(len(split), -1).any(axis=1)
+    inputs = dict(split.inputs)
+    for column in row_tasks:
+        rows &= inputs.pop(column) == row_task
+    labels = {task.name: split.labels[task.name]}
+    return Split(inputs, labels).take(np.flatnonzero(rows))
 
 
 def _rates(splits, tasks, rate):
@@ -138,6 +198,8 @@ def _labels(split, task):
 def _feature(values):
     if isinstance(values, Categories):
         return Categorical(vocabulary=values.values)
+    if isinstance(values, Words):
+        return values.feature()
     exact = values.astype(np.float64)
     return Numeric(mean=float(exact.mean()), variance=float(exact.var()))
 
@@ -168,7 +230,7 @@ def _gathered(column):
     import tensorflow as tf
 
     if not isinstance(column, Categories):
-        values = tf.constant(column)
+        values = tf.constant(column.texts if isinstance(column, Words) else column)
         return lambda rows: tf.gather(values, rows)
     codes, words = tf.constant(column.codes), tf.constant(column.values)
     return lambda rows: tf.gather(words, tf.gather(codes, rows))

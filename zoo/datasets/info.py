@@ -79,7 +79,7 @@ def info(name: str, variant: str | None = None) -> Info:
         name=name,
         variant=chosen[0] if chosen else None,
         title=package.__doc__.splitlines()[0],
-        tasks=package.make_tasks(),
+        tasks=package.make_tasks(*chosen),
         counts=Counts(**counts),
         **known,
     )

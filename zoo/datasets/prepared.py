@@ -11,11 +11,22 @@ from typing import Any
 _PATIENCE = 10  # Seconds until a server counts as unreachable.
 
 
-def is_prepared(name: str, data_dir: str | os.PathLike) -> bool:
-    """Whether `data_dir` holds the data set as TensorFlow Datasets leaves it."""
+def is_prepared(name: str, data_dir: str | os.PathLike, *variant: str) -> bool:
+    """Whether `data_dir` holds the data set as TensorFlow Datasets leaves it.
+
+    Args:
+        name: the data set.
+        data_dir: directory of TensorFlow Datasets.
+        variant: one of its variants, which may be prepared apart or share one copy.
+    """
+    folder = Path(data_dir).expanduser() / name
     # Looks for the file that TFDS writes last, so that a look never needs TFDS.
-    found = (Path(data_dir).expanduser() / name).rglob("dataset_info.json")
-    return any(path.parent.name[:1].isdigit() for path in found)
+    found = [
+        path
+        for place in (folder, *map(folder.joinpath, variant))
+        for path in place.glob("[0-9]*/dataset_info.json")
+    ]
+    return bool(found)
 
 
 def prepared(

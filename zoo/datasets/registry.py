@@ -9,17 +9,27 @@ from zoo.datasets.prepared import is_prepared
 
 # A data set is a package of this name with `make_tasks()`, `read_full(data_dir)`, and, where there
 # is a sample in the package, `read_embedded()`; the readers return a dict of `Split`s. What its
-# inputs are that are neither numbers nor categories, `make_features()` says, and `ROW_TASKS` which
-# of them tells whose a row is. With `VARIANTS`, readers and features take one of them.
-_NAMES = ("census_income", "fdu_mtl", "multi_mnist")
+# inputs are that are not numbers, `Categories` or `Words`, `make_features()` says, and which of
+# them tells whose a row is, `make_row_tasks()`. With `VARIANTS`, each of these takes one of them.
+_NAMES = (
+    "census_income",
+    "cmu_faces",
+    "fdu_mtl",
+    "movie_sentiment",
+    "multi_mnist",
+    "qm9",
+    "school",
+    "snips",
+    "tox21",
+)
 _SOURCES = ("auto", "embedded", "tfds")
 
 
 def list() -> list[str]:
     """The names that `load` accepts.
 
-    >>> list()
-    ['census_income', 'fdu_mtl', 'multi_mnist']
+    >>> print(*list())
+    census_income cmu_faces fdu_mtl movie_sentiment multi_mnist qm9 school snips tox21
     """
     return [*_NAMES]
 
@@ -78,18 +88,21 @@ def load(
     if source == "embedded" and not has_sample:
         raise ValueError(f"`source` must be 'tfds': '{name}' has no sample. Received: 'embedded'")
     if source == "auto":
-        prepared = data_dir is not None and is_prepared("/".join([name, *options]), data_dir)
+        prepared = data_dir is not None and is_prepared(name, data_dir, *options)
         source = "embedded" if has_sample and not prepared else "tfds"
-    features = package.make_features(*options) if hasattr(package, "make_features") else {}
+    if source == "embedded":
+        splits = package.read_embedded(*options)
+    else:
+        splits = package.read_full(data_dir, *options)
     return Dataset.from_splits(
         name,
         source,
-        package.read_embedded() if source == "embedded" else package.read_full(data_dir, *options),
-        package.make_tasks(),
+        splits,
+        package.make_tasks(*options),
         batch_size,
         seed,
-        features=features,
-        row_tasks=getattr(package, "ROW_TASKS", {}),
+        features=package.make_features(*options) if hasattr(package, "make_features") else {},
+        row_tasks=package.make_row_tasks(*options) if hasattr(package, "make_row_tasks") else {},
     )
 
 

@@ -101,6 +101,15 @@ def test_the_same_seed_gives_the_same_stream():
     assert (first != other).any()
 
 
+def restarted(left, resumed, batches, folder):
+    """`resumed`, gone on with from where `left` is after so many batches."""
+    for _ in range(batches):
+        next(left)
+    path = tf.train.Checkpoint(iterator=left).save(str(folder / "stream"))
+    tf.train.Checkpoint(iterator=resumed).restore(path).assert_consumed()
+    return resumed
+
+
 @pytest.mark.parametrize("unit", ["example", "batch"])
 @pytest.mark.parametrize("exhausted", ENDINGS)
 def test_a_saved_iterator_goes_on_where_it_was(unit, exhausted, tmp_path):
@@ -112,12 +121,8 @@ def test_a_saved_iterator_goes_on_where_it_was(unit, exhausted, tmp_path):
         return mix(data, batch_size=3, unit=unit, exhausted=exhausted, seed=4)
 
     left = iter(stream())
-    for _ in range(4):
-        next(left)
-    path = tf.train.Checkpoint(iterator=left).save(str(tmp_path / "stream"))
+    resumed = restarted(left, iter(stream()), 4, tmp_path)
     expected = [x.numpy() for x, _ in itertools.islice(left, 30)]
-    resumed = iter(stream())
-    tf.train.Checkpoint(iterator=resumed).restore(path).assert_consumed()
     found = [x.numpy() for x, _ in itertools.islice(resumed, 30)]
     assert expected
     assert len(found) == len(expected)
@@ -259,10 +264,65 @@ def test_errors_name_what_is_wrong(data, options, message):
         mix(data(), **options)
 
 
+def of_unknown_size():
+    return {name: numbered(name).filter(lambda x, y: True) for name in SIZES}
+
+
 def test_sizes_may_be_told():
-    data = {name: numbered(name).filter(lambda x, y: True) for name in SIZES}
-    stream = mix(data, "proportional", sizes=SIZES)
+    stream = mix(of_unknown_size(), "proportional", sizes=SIZES)
     assert stream.mixture.probabilities()["a"] == pytest.approx(40 / 60)
+
+
+@pytest.mark.parametrize("unit", ["example", "batch"])
+@pytest.mark.parametrize("exhausted", ENDINGS)
+def test_with_right_sizes_told_the_stream_is_that_of_known_ones(unit, exhausted):
+    options = {"batch_size": 4, "unit": unit, "exhausted": exhausted, "seed": 3}
+    told = arrays(mix(of_unknown_size(), sizes=SIZES, **options), 40)
+    known = arrays(mix(numbered_sets(), **options), 40)
+    assert len(told) == len(known)
+    for (x, _), (again, _) in zip(told, known, strict=True):
+        np.testing.assert_array_equal(x, again)
+
+
+# Of 4 or a multiple of the batch size, nothing beyond is read ahead.
+@pytest.mark.parametrize("name, size", [("a", 36), ("a", 41), ("b", 4), ("b", 6), ("c", 20)])
+@pytest.mark.parametrize("unit", ["example", "batch"])
+def test_a_wrong_size_is_an_error_when_each_example_is_to_come_once(unit, name, size):
+    stream = mix(
+        of_unknown_size(), batch_size=4, unit=unit, exhausted="drop", sizes=SIZES | {name: size}
+    )
+    message = f"expected to contain {size} elements but contained (only|at least)"
+    with pytest.raises(tf.errors.FailedPreconditionError, match=message):
+        arrays(stream)
+
+
+@pytest.mark.parametrize("unit", ["example", "batch"])
+@pytest.mark.parametrize("read", [3, 12, 14])
+def test_sizes_are_compared_after_a_restart_too(read, unit, tmp_path):
+    def stream(**wrong):
+        data, sizes = of_unknown_size(), SIZES | wrong
+        return mix(data, batch_size=4, unit=unit, exhausted="drop", sizes=sizes, seed=3)
+
+    # By the twelfth batch two of the data sets have ended.
+    left = iter(stream())
+    resumed = restarted(left, iter(stream()), read, tmp_path)
+    rest = [x.numpy().tolist() for x, _ in left]
+    assert rest and [x.numpy().tolist() for x, _ in resumed] == rest
+    resumed = restarted(iter(stream(a=41)), iter(stream(a=41)), read, tmp_path)
+    with pytest.raises(tf.errors.FailedPreconditionError, match="contain 41 elements"):
+        list(resumed)
+
+
+@pytest.mark.parametrize("size", [4, 6])
+def test_a_wrong_size_of_the_data_set_that_stops_the_stream_is_an_error(size):
+    stream = mix(of_unknown_size(), "round_robin", 4, exhausted="stop", sizes=SIZES | {"b": size})
+    with pytest.raises(tf.errors.FailedPreconditionError, match=f"contain {size} elements"):
+        arrays(stream)
+
+
+def test_a_stream_that_repeats_only_weighs_by_sizes():
+    stream = mix(of_unknown_size(), "proportional", 4, sizes=SIZES | {"b": 1000})
+    assert len(arrays(stream, 300)) == 300
 
 
 # -- training

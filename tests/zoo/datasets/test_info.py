@@ -1,6 +1,7 @@
 """What is told of a data set without loading it."""
 
 import importlib
+from dataclasses import asdict
 
 import pytest
 
@@ -34,6 +35,10 @@ def test_the_first_variant_is_the_default():
     assert zoo.datasets.info("multi_mnist").variant == "mnist_sener2018"
 
 
+def test_the_tasks_are_those_of_the_variant():
+    assert [len(zoo.datasets.info("fdu_mtl", v).tasks) for v in ("rows", "outputs")] == [1, 16]
+
+
 def test_the_sample_has_the_rates_of_the_full_data():
     info, sample = zoo.datasets.info("census_income"), zoo.datasets.load("census_income")
     for split, rates in info.counts.label_rates.items():
@@ -57,8 +62,7 @@ def test_the_official_files_are_counted_alike(name, folder, official, tmp_path, 
     manual = tmp_path / "downloads" / "manual"
     manual.parent.mkdir()
     manual.symlink_to(official(folder))
-    counts = counted(name, tmp_path)["counts"][""]
-    known = zoo.datasets.info(name).counts
-    assert counts["sizes"] == known.sizes
-    assert counts["label_rates"] == known.label_rates
-    assert counts["missing_rates"] == known.missing_rates
+    counts = counted(name, tmp_path)["counts"]
+    for variant in importlib.import_module(f"zoo.datasets.{name}").VARIANTS:
+        known = zoo.datasets.info(name, variant).counts
+        assert counts[variant] == asdict(known)

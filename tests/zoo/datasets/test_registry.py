@@ -43,6 +43,20 @@ def test_sizes_and_label_rates_are_near_those_of_the_source(data):
         assert rates["never_married"] == pytest.approx(0.433, abs=1e-3)
 
 
+def test_a_third_task_changes_nothing_else():
+    more = zoo.datasets.load("census_income", batch_size=1000, variant="three_tasks")
+    x, y = first_batch(zoo.datasets.load("census_income", batch_size=1000))
+    more_x, more_y = first_batch(more)
+    assert set(more_x) == set(x)
+    for name, values in x.items():
+        np.testing.assert_array_equal(more_x[name], values)
+    np.testing.assert_array_equal(more_y["income"], y["income"])
+    assert set(more_y) == {"income", "never_married", "college"}
+    # The sample was drawn by the other two labels: 2.5 standard errors.
+    for rates in more.label_rates.values():
+        assert rates["college"] == pytest.approx(0.196, abs=0.008)
+
+
 def test_features_fit_the_batches(data):
     x, _ = first_batch(data)
     assert abs(x["age"].mean() - data.features["age"].mean) < 3  # 4 standard errors.
@@ -72,6 +86,7 @@ def test_the_sample_never_touches_network_or_disk(source, tmp_path, no_network):
     [
         ({"name": "census"}, r"'census_income', .*Received: name='census'"),
         ({"name": "census_income", "source": "web"}, "'auto', .*Received: source='web'"),
+        ({"name": "census_income", "variant": "rows"}, r"'two_tasks', .*Received: variant='rows'"),
         ({"name": "census_income", "batch_size": 0}, "Received: batch_size=0"),
         ({"name": "census_income", "batch_size": 2.0}, "Received: batch_size=2.0"),
         ({"name": "census_income", "seed": -1}, "Received: seed=-1"),

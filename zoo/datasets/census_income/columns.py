@@ -1,10 +1,11 @@
 """The protocol of Census-Income (KDD): columns, inputs, labels, and the validation split.
 
 Inputs and labels follow the MMoE paper (Ma et al., 2018, section 6.2) as it is usually
-restated: the labels are income and never married, `education` (the label of that paper's other
-group of tasks), `marital_stat` and `income_50k` are no inputs. `instance_weight` is a survey
-weight, not a feature. Integer codes are categories, read as strings. The official train file is
-the train split, the official test file is halved into validation and test, see `halves`.
+restated: the labels are income and never married, and, of that paper's other group of tasks,
+college; `education`, `marital_stat` and `income_50k` are no inputs, whichever of the tasks are
+learned. `instance_weight` is a survey weight, not a feature. Integer codes are categories, read
+as strings. The official train file is the train split, the official test file is halved into
+validation and test, see `halves`.
 """
 
 from collections.abc import Sequence
@@ -75,11 +76,28 @@ NO_INPUTS = ("education", "marital_stat", "income_50k", "instance_weight")
 INPUTS = tuple(name for name in COLUMNS if name not in NO_INPUTS)
 CATEGORICAL = tuple(name for name in INPUTS if name not in NUMERIC)
 
+COLLEGE = (
+    "Associates degree-occup /vocational",
+    "Associates degree-academic program",
+    "Bachelors degree(BA AB BS)",
+    "Masters degree(MA MS MEng MEd MSW MBA)",
+    "Prof school degree (MD DDS DVM LLB JD)",
+    "Doctorate degree(PhD EdD)",
+)
+"""An associate degree at least: what the data call "some college" ended without one."""
+
 LABELS = {
-    "income": ("income_50k", "50000+."),
-    "never_married": ("marital_stat", "Never married"),
+    "income": ("income_50k", ("50000+.",)),
+    "never_married": ("marital_stat", ("Never married",)),
+    "college": ("education", COLLEGE),
 }
-"""Task name to the column and the value that make its label 1."""
+"""Task name to the column and the values that make its label 1."""
+
+TASKS = {
+    "two_tasks": ("income", "never_married"),
+    "three_tasks": ("income", "never_married", "college"),
+}
+"""Variant to its tasks."""
 
 
 def parse(text: str) -> dict[str, list[str]]:
@@ -104,20 +122,23 @@ def parse(text: str) -> dict[str, list[str]]:
     return {name: values[i :: len(COLUMNS)] for i, name in enumerate(COLUMNS)}
 
 
-def to_split(columns: dict[str, Sequence]) -> Split:
+def to_split(columns: dict[str, Sequence], tasks: Sequence[str]) -> Split:
     """Inputs and labels of raw columns; strings, or numbers where a column is numeric."""
     rows = len(columns["age"])
     numeric = {name: np.fromiter(map(float, columns[name]), np.float32, rows) for name in NUMERIC}
     categorical = {name: Categories.encode(columns[name]) for name in CATEGORICAL}
-    return Split(numeric | categorical, make_labels(columns))
+    return Split(numeric | categorical, make_labels(columns, tasks))
 
 
-def make_labels(columns: dict[str, Sequence[str]]) -> dict[str, np.ndarray]:
+def make_labels(
+    columns: dict[str, Sequence[str]], tasks: Sequence[str] = TASKS["two_tasks"]
+) -> dict[str, np.ndarray]:
     """Labels 0 and 1 by task, float32 (rows,)."""
-    return {
-        task: np.fromiter((value == positive for value in columns[column]), np.float32)
-        for task, (column, positive) in LABELS.items()
-    }
+    labels = {}
+    for task in tasks:
+        column, positive = LABELS[task]
+        labels[task] = np.fromiter((value in positive for value in columns[column]), np.float32)
+    return labels
 
 
 def make_strata(labels: dict[str, np.ndarray]) -> np.ndarray:

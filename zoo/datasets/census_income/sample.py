@@ -10,15 +10,18 @@ import bz2
 import hashlib
 from importlib import resources
 
-from zoo.datasets.census_income.columns import COLUMNS, to_split
+from zoo.datasets.census_income.columns import COLUMNS, TASKS, to_split
 from zoo.datasets.columns import Split
 
 FILE_NAME = "sample.csv.bz2"
 SHA256 = "3f0c3024b8d465bebc4f72103452c11fbb820d2af1ac066f313ebc3a316a29b8"
 
 
-def read_sample() -> dict[str, Split]:
+def read_sample(variant: str = "two_tasks") -> dict[str, Split]:
     """The three splits of the sample.
+
+    Args:
+        variant: which tasks.
 
     Raises:
         ValueError: when the file is damaged.
@@ -28,7 +31,7 @@ def read_sample() -> dict[str, Split]:
     >>> {name: len(split) for name, split in read_sample().items()}
     {'train': 40000, 'validation': 15000, 'test': 15000}
     """
-    return {split: to_split(columns) for split, columns in read_columns().items()}
+    return {split: to_split(rows, TASKS[variant]) for split, rows in read_columns().items()}
 
 
 def read_columns() -> dict[str, dict[str, list[str]]]:

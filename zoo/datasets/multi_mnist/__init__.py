@@ -21,7 +21,7 @@ VARIANTS = (
 """The first one is the default."""
 
 
-def make_tasks() -> tuple:
+def make_tasks(variant: str) -> tuple:
     """The classes at the top left and at the bottom right, as fresh objects."""
     from mtl_keras.tasks import CategoricalTask
 

@@ -6,6 +6,7 @@ from zoo.datasets.census_income.columns import (
     COLUMNS,
     INPUTS,
     NUMERIC,
+    TASKS,
     halves,
     make_labels,
     make_strata,
@@ -48,6 +49,24 @@ def test_labels_and_strata():
     assert labels["income"].tolist() == [1, 0, 1]
     assert labels["never_married"].tolist() == [1, 0, 0]
     assert make_strata(labels).tolist() == [3, 0, 2]
+
+
+def test_college_is_an_associate_degree_at_least():
+    education = [
+        "Associates degree-academic program",
+        "Some college but no degree",
+        "Doctorate degree(PhD EdD)",
+        "High school graduate",
+    ]
+    columns = {
+        "income_50k": ["50000+."] * 4,
+        "marital_stat": ["Divorced"] * 4,
+        "education": education,
+    }
+    labels = make_labels(columns, TASKS["three_tasks"])
+    assert list(labels) == ["income", "never_married", "college"]
+    assert labels["college"].tolist() == [1, 0, 1, 0]
+    assert labels["college"].dtype == "float32"
 
 
 def test_halves_are_disjoint_complete_and_equal_within_each_stratum():

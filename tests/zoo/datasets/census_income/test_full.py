@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import zoo.datasets
-from zoo.datasets.census_income import source
+from zoo.datasets.census_income import columns, source
 from zoo.datasets.census_income.columns import halves, make_labels, make_strata, parse
 from zoo.datasets.prepared import is_prepared
 
@@ -78,6 +78,20 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         zoo.datasets.load("census_income", source="tfds", data_dir=tmp_path / "file")
 
 
+def test_the_variants_share_what_is_prepared(manual_dir, tmp_path, no_network, monkeypatch):
+    # The dummy rows know no degrees; 25 of the 40 to train on have this education.
+    monkeypatch.setitem(columns.LABELS, "college", ("education", ("other educ",)))
+    two = zoo.datasets.load("census_income", source="tfds", data_dir=tmp_path)
+    shutil.rmtree(manual_dir)
+    three = zoo.datasets.load("census_income", data_dir=tmp_path, variant="three_tasks")
+    assert three.source == "tfds"
+    assert [task.name for task in three.tasks] == ["income", "never_married", "college"]
+    assert dict(three.features) == dict(two.features)
+    for split, rates in two.label_rates.items():
+        assert rates.items() < three.label_rates[split].items()
+    assert three.label_rates["train"]["college"] == 25 / 40
+
+
 @pytest.mark.slow
 def test_the_official_files_give_the_full_data(real_data, tmp_path, no_network):
     manual = tmp_path / "downloads" / "manual"
@@ -87,12 +101,14 @@ def test_the_official_files_give_the_full_data(real_data, tmp_path, no_network):
     data = zoo.datasets.load("census_income", source="tfds", data_dir=tmp_path)
     assert data.sizes == {"train": 199_523, "validation": 49_882, "test": 49_880}
     assert data.label_rates["train"]["income"] == pytest.approx(0.0621, abs=1e-4)
+    three = zoo.datasets.load("census_income", data_dir=tmp_path, variant="three_tasks")
+    assert three.label_rates["train"]["college"] == pytest.approx(0.1964, abs=1e-4)
 
     # The order of the file survives TFDS's shards, so the halves are those of the protocol.
     path = manual / "census-income.test.gz"
-    columns = parse(source.FILES["test"].read(path).decode("ascii"))
-    rows = halves(make_strata(make_labels(columns)))
+    raw = parse(source.FILES["test"].read(path).decode("ascii"))
+    rows = halves(make_strata(make_labels(raw)))
     for split, taken in zip((data.validation, data.test), rows, strict=True):
         for name in ("age", "weeks_worked"):
-            wanted = np.array(columns[name], "float32")[taken]
+            wanted = np.array(raw[name], "float32")[taken]
             np.testing.assert_array_equal(in_order(split, name), wanted)

@@ -94,10 +94,29 @@ def test_every_row_is_there_with_its_domain_and_label(data_dir, no_network):
 
 def test_the_domain_is_whose_a_row_is_and_no_feature(data_dir):
     data = zoo.datasets.load("fdu_mtl", data_dir=data_dir)
-    assert data.row_tasks == {"domain": 16}
+    assert data.row_tasks == {"domain": files.DOMAINS}
     assert list(data.features) == ["text"]
     assert data.label_rates["test"]["positive"] == pytest.approx(1 / 3)
     assert data.missing_rates["test"] == {"positive": 0}
+
+
+def test_as_outputs_each_domain_labels_its_own_rows_alone(data_dir):
+    rows = zoo.datasets.load("fdu_mtl", data_dir=data_dir)
+    outputs = zoo.datasets.load("fdu_mtl", data_dir=data_dir, variant="outputs", batch_size=1000)
+    assert tuple(task.name for task in outputs.tasks) == files.DOMAINS
+    assert list(outputs.features) == ["text"] and not outputs.row_tasks
+    x, y = next(outputs.train.as_numpy_iterator())
+    assert set(x) == {"text"}
+    labels = np.stack([y[domain] for domain in files.DOMAINS], axis=1)
+    assert labels.dtype == "float32"
+    labelled = [
+        (text.decode(), int(domain), float(labels[row, domain]))
+        for row, text in enumerate(x["text"])
+        for domain in np.flatnonzero(~np.isnan(labels[row]))
+    ]
+    assert sorted(labelled) == sorted(rows_of(rows.train))
+    assert outputs.missing_rates["train"] == dict.fromkeys(files.DOMAINS, 15 / 16)
+    assert outputs.label_rates["train"] == pytest.approx(dict.fromkeys(files.DOMAINS, 1 / 3))
 
 
 def test_a_model_that_is_told_the_domain_trains_on_it(data_dir):
