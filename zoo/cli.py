@@ -1,13 +1,18 @@
-"""The command line, `mtl-zoo` or `python -m zoo`."""
+"""The command line, `mtl-zoo` or `python -m zoo`: what may be typed. `zoo/commands/` does it."""
 
 import argparse
 import importlib
+import logging
 import os
 import signal
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+_WITHOUT_KERAS = ("list", "prefetch")
+_NAME = "name of an entry (see `mtl-zoo list`), its folder (./mine) or its address (https://...)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,12 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A polite kill unwinds like an interrupt, and so leaves nothing half-written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with _quiet_start():
-            import keras
-
-            # The first tensor makes the backend look for accelerators, and complain.
-            keras.ops.zeros(())
-        return options.command(options) or 0
+        return _run(options)
     except KeyboardInterrupt:
         print("interrupted; nothing half-written is left", file=sys.stderr)
         return 130
@@ -35,56 +35,155 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _run(options):
+    with warnings.catch_warnings():
+        if not options.debug:
+            # Of libraries to us, not to who typed the command.
+            warnings.simplefilter("ignore")
+            logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        if options.command not in _WITHOUT_KERAS:
+            with _quiet_start():
+                import keras
+
+                # The first tensor makes the backend look for accelerators, and complain.
+                keras.ops.zeros(())
+        return importlib.import_module(f"zoo.commands.{options.command}").run(options) or 0
+
+
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="mtl-zoo", description="Multi-task models for Keras: train, compare, export."
+        prog="mtl-zoo",
+        description="Multi-task models for Keras: find, ask, train, compare, export.",
+        epilog="`mtl-zoo COMMAND --help` tells what a command takes.",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    quickstart = commands.add_parser(
-        "quickstart", help="train two tasks with a shared trunk and alone, compare, export"
-    )
-    quickstart.add_argument(
-        "--output", default="mtl-quickstart", help="new folder for the results (%(default)s)"
-    )
-    quickstart.add_argument("--seed", type=_not_negative, default=0, help="(%(default)s)")
-    quickstart.add_argument(
-        "--epochs", type=_positive, default=8, help="epochs at most (%(default)s)"
-    )
-    quickstart.set_defaults(command=_quickstart)
-
-    listing = commands.add_parser("list", help="what the zoo has: builders and data sets")
-    listing.set_defaults(command=_list)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    for add in (_list, _info, _predict, _evaluate, _train, _reproduce, _export, _verify):
+        add(commands)
+    _prefetch(commands)
+    _quickstart(commands)
     return parser
 
 
-def _quickstart(options):
-    from zoo.quickstart import run
-
-    try:
-        run(options.output, options.seed, options.epochs)
-    except FileExistsError as error:
-        raise FileExistsError(f"{error} (choose another folder with --output)") from error
+def _command(commands, name, text):
+    command = commands.add_parser(name, help=text, description=text)
+    command.add_argument("--json", action="store_true", help="one line of JSON, for machines")
+    return command
 
 
-def _list(options):
-    from rich.console import Console
-    from rich.table import Table
+def _list(commands):
+    command = _command(commands, "list", "what the zoo has: entries, builders and data sets")
+    command.add_argument(
+        "pattern",
+        nargs="?",
+        default="*",
+        metavar="PATTERN",
+        help="those with this in their names; or with wildcards, '*_census'",
+    )
+    kinds = command.add_mutually_exclusive_group()
+    for flag, value, text in (
+        ("--pretrained", True, "entries that have weights"),
+        ("--recipes", False, "entries that are a recipe only, to be trained"),
+    ):
+        kinds.add_argument(flag, action="store_const", const=value, dest="pretrained", help=text)
+    command.add_argument("--task", metavar="T", help="entries that predict a task of this name")
+    command.add_argument("--dataset", metavar="D", help="entries trained on this data set")
 
-    from zoo import builders, datasets
 
-    table = Table("kind", "name", "what")
-    for name in filter(str.islower, builders.__all__):
-        table.add_row("builder", name, _first_line(getattr(builders, name).__doc__))
-    for name in datasets.list():
-        package = importlib.import_module(f"zoo.datasets.{name}")
-        table.add_row("data set", name, _first_line(package.__doc__))
-    Console().print(table)
+def _info(commands):
+    command = _command(commands, "info", "the card of an entry; as JSON, its manifest")
+    command.add_argument("name", metavar="NAME", help=_NAME)
 
 
-def _first_line(text):
-    return text.strip().splitlines()[0]
+def _predict(commands):
+    command = _command(commands, "predict", "what an entry answers; as JSON, all its outputs")
+    command.add_argument("name", metavar="NAME", help=_NAME)
+    command.add_argument(
+        "input",
+        metavar="INPUT",
+        nargs="?",
+        help="JSON: one row, '{\"age\": 38, ...}', a list of rows, or columns; a .json file; - for "
+        "standard input; a text, where that is all the model reads (default: the entry's example)",
+    )
+
+
+def _evaluate(commands):
+    command = _command(commands, "evaluate", "the metrics of an entry on a split of its data")
+    command.add_argument("name", metavar="NAME", help=_NAME)
+    command.add_argument(
+        "--split", choices=("train", "validation", "test"), default="test", help="(%(default)s)"
+    )
+    _data_options(command)
+
+
+def _train(commands):
+    command = _command(commands, "train", "train an entry's recipe once, as an entry of your own")
+    command.add_argument("name", metavar="NAME", help=f"{_NAME}; it needs no weights")
+    command.add_argument("--seed", type=_not_negative, default=0, help="(%(default)s)")
+    command.add_argument("--epochs", type=_positive, help="at most (default: the recipe's)")
+    command.add_argument("--output", metavar="DIR", help="new folder (default: ./NAME)")
+    _data_options(command)
+
+
+def _reproduce(commands):
+    command = _command(
+        commands,
+        "reproduce",
+        "train an entry anew; exit code 1 if its scores are not as its card's",
+    )
+    command.add_argument("name", metavar="NAME", help=_NAME)
+    command.add_argument(
+        "--seed", type=_not_negative, help="(default: the first that the card does not have)"
+    )
+    command.add_argument("--epochs", type=_positive, help="at most (default: the recipe's)")
+    _data_options(command, sample=False)
+
+
+def _data_options(command, sample=True):
+    command.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="directory of TensorFlow Datasets (default: its own); data that are not there are "
+        "downloaded and prepared",
+    )
+    if sample:
+        command.add_argument(
+            "--sample",
+            action="store_true",
+            help="the sample in the package in place of the full data, where there is one",
+        )
+
+
+def _export(commands):
+    command = _command(commands, "export", "write the SavedModel of an entry, for serving")
+    command.add_argument("name", metavar="NAME", help=_NAME)
+    command.add_argument("path", metavar="PATH", help="new folder")
+
+
+def _verify(commands):
+    command = _command(commands, "verify", "hold an entry against its digests and golden output")
+    which = command.add_mutually_exclusive_group(required=True)
+    which.add_argument("name", metavar="NAME", nargs="?", help=_NAME)
+    which.add_argument("--all", action="store_true", help="all entries of the package")
+
+
+def _prefetch(commands):
+    command = _command(commands, "prefetch", "fetch an entry, to be used without a network")
+    command.add_argument("address", metavar="ADDRESS", help="https://..., a folder with an entry")
+    command.add_argument(
+        "--revision", metavar="SHA256", help="of the manifest (default: what is there now)"
+    )
+
+
+def _quickstart(commands):
+    command = _command(
+        commands, "quickstart", "train two tasks with a shared trunk and alone, compare, export"
+    )
+    command.add_argument(
+        "--output", default="mtl-quickstart", help="new folder for the results (%(default)s)"
+    )
+    command.add_argument("--seed", type=_not_negative, default=0, help="(%(default)s)")
+    command.add_argument("--epochs", type=_positive, default=8, help="epochs at most (%(default)s)")
 
 
 def _positive(text):

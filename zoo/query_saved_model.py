@@ -9,6 +9,8 @@ a JSON object: `outputs` from task to list, `imported` the packages of ours that
 """
 
 import json
+import os
+import subprocess
 import sys
 
 
@@ -32,6 +34,29 @@ def query(folder: str, request: dict) -> dict:
         )
     tensors = {name: tf.constant(request[name], spec.dtype) for name, spec in specs.items()}
     return {name: value.numpy().tolist() for name, value in signature(**tensors).items()}
+
+
+def ask_new_process(folder: str | os.PathLike, request: dict) -> dict:
+    """What this file answers, run in a process that has nothing but what is installed.
+
+    Args:
+        folder: the SavedModel.
+        request: input name to values, one a row.
+
+    Raises:
+        RuntimeError: when it fails; with what it says.
+    """
+    process = subprocess.run(
+        # -I: nothing from this folder or its environment.
+        [sys.executable, "-I", __file__, os.fspath(folder)],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    if process.returncode:
+        raise RuntimeError(f"The exported model could not be asked:\n{process.stderr}")
+    return json.loads(process.stdout)
 
 
 if __name__ == "__main__":

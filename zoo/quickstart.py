@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -157,17 +156,9 @@ def _ask_new_process(model, served, data):
     x, _ = next(iter(data.test))
     row = {name: value[:1] for name, value in x.items()}
     request = {name: _plain(value.numpy()[0]) for name, value in row.items()}
-    process = subprocess.run(
-        # -I: only what is installed, nothing from this folder or its environment.
-        [sys.executable, "-I", query_saved_model.__file__, str(served)],
-        input=json.dumps({name: [value] for name, value in request.items()}),
-        capture_output=True,
-        text=True,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    answer = query_saved_model.ask_new_process(
+        served, {name: [value] for name, value in request.items()}
     )
-    if process.returncode:
-        raise RuntimeError(f"The exported model could not be asked:\n{process.stderr}")
-    answer = json.loads(process.stdout)
     expected = {t: float(p[0, 0]) for t, p in model.predict(row, verbose=0).items()}
     served = {t: p[0][0] for t, p in answer["outputs"].items()}
     # Not `max`: a NaN must fail.

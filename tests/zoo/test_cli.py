@@ -1,14 +1,22 @@
-"""The command line: exit codes, one readable line for a mistake, nothing half-written."""
+"""The command line: exit codes, one readable line for a mistake, nothing half-written.
 
+What each command does is tested in `commands/`.
+"""
+
+import importlib
+import json
 import os
 import subprocess
 import sys
+import warnings
 from importlib.metadata import entry_points
+from types import SimpleNamespace
 
 import keras
 import pytest
 
 from zoo import builders, cli, datasets, quickstart
+from zoo.registry import list_models, manifest_of
 
 BACKEND = keras.backend.backend()
 
@@ -50,23 +58,60 @@ def stopped_by(error, monkeypatch):
 # -- start
 
 
-def test_help_does_not_load_a_backend(tmp_path):
+COMMANDS = {
+    "list": [],
+    "info": ["NAME"],
+    "predict": ["NAME", "[INPUT]"],
+    "evaluate": ["--data-dir", "--sample", "--split", "NAME"],
+    "train": ["--data-dir", "--epochs", "--output", "--sample", "--seed", "NAME"],
+    "reproduce": ["--data-dir", "--epochs", "--seed", "NAME"],
+    "export": ["NAME", "PATH"],
+    "verify": ["--all", "NAME"],
+    "prefetch": ["--revision", "ADDRESS"],
+    "quickstart": ["--epochs", "--output", "--seed"],
+}
+
+
+def without_a_backend(*arguments, cwd):
+    """What a command prints, in a process in which no backend was imported after all."""
     script = (
         "import sys\n"
         "from zoo.cli import main\n"
-        "try: main(['--help'])\n"
+        f"try: main({[*arguments]})\n"
         "finally: print(*{'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules), 'loaded')\n"
     )
-    process = python("-c", script, cwd=tmp_path)
+    process = python("-c", script, cwd=cwd)
     assert process.returncode == 0, process.stderr
-    assert process.stdout.splitlines()[-1].split() == ["loaded"]
+    *said, last = process.stdout.splitlines()
+    assert last.split() == ["loaded"]
+    return "\n".join(said)
 
 
-def test_help_names_the_commands(tmp_path):
-    process = python("-m", "zoo", "--help", cwd=tmp_path)
-    assert process.returncode == 0, process.stderr
-    assert process.stdout.startswith("usage: mtl-zoo ")
-    assert {"quickstart", "list"} <= set(process.stdout.split())
+def test_help_names_the_commands_without_loading_a_backend(tmp_path):
+    said = without_a_backend("--help", cwd=tmp_path)
+    assert said.startswith("usage: mtl-zoo ")
+    assert set(COMMANDS) <= set(said.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_has_its_arguments(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: mtl-zoo {command} ")
+    words = set(said.replace("|", " ").replace("(", " ").replace(")", " ").split())
+    words |= {word.strip("[],") for word in words}
+    assert {*COMMANDS[command], "--json"} <= words
+
+
+def test_help_of_a_command_does_not_load_a_backend(tmp_path):
+    assert "INPUT" in without_a_backend("predict", "--help", cwd=tmp_path)
+
+
+def test_every_command_has_a_file():
+    for command in COMMANDS:
+        assert callable(importlib.import_module(f"zoo.commands.{command}").run)
 
 
 def test_the_module_and_the_script_are_one():
@@ -76,34 +121,59 @@ def test_the_module_and_the_script_are_one():
     assert next(iter(scripts)).load() is cli.main
 
 
+def test_list_does_not_load_a_backend(tmp_path):
+    listed = set(without_a_backend("list", cwd=tmp_path).split())
+    assert {*builders.__all__, *datasets.list()} - {"ModelOptions"} <= listed
+    assert "ModelOptions" not in listed
+
+
+def test_list_has_every_entry(capsys):
+    assert cli.main(["list", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["entries"]
+    assert [entry["name"] for entry in found] == list_models()
+    pretrained = [entry["name"] for entry in found if entry["pretrained"]]
+    assert pretrained == list_models(pretrained=True)
+
+
 @pytest.fixture(scope="module")
 def listing(tmp_path_factory):
     return python("-m", "zoo", "list", cwd=tmp_path_factory.mktemp("listing"))
 
 
-def test_list_has_every_builder_and_data_set(listing):
-    assert listing.returncode == 0, listing.stderr
-    listed = set(listing.stdout.split())
-    assert {*builders.__all__, *datasets.list()} - {"ModelOptions"} <= listed
-    assert "ModelOptions" not in listed
-
-
 def test_a_command_is_silent_on_standard_error(listing):
-    assert listing.stderr == ""
+    assert (listing.returncode, listing.stderr) == (0, "")
+
+
+def test_the_smallest_entry_answers(capsys):
+    sizes = {name: manifest_of(name)["files"] for name in list_models(pretrained=True)}
+    if not sizes:
+        pytest.skip("there is no pretrained entry yet")
+    smallest = min(sizes, key=lambda name: sum(file["bytes"] for file in sizes[name].values()))
+    assert cli.main(["predict", smallest, "--json"]) == 0
+    outputs = json.loads(capsys.readouterr().out)["outputs"]
+    assert set(outputs) == {task["name"] for task in manifest_of(smallest)["tasks"]}
 
 
 def test_the_search_for_accelerators_is_silent(tmp_path):
     script = (
-        "import sys\n"
+        "import sys, types\n"
         "from zoo import cli\n"
-        "def command(options):\n"
+        "def run(options):\n"
         "    import keras\n"
         "    print(float(keras.ops.sum(keras.ops.ones(3))))\n"
-        "cli._list = command\n"
-        "sys.exit(cli.main(['list']))\n"
+        "sys.modules['zoo.commands.info'] = types.SimpleNamespace(run=run)\n"
+        "sys.exit(cli.main(['info', 'any']))\n"
     )
     process = python("-c", script, cwd=tmp_path)
     assert (process.returncode, process.stdout, process.stderr) == (0, "3.0\n", "")
+
+
+@pytest.mark.parametrize(("options", "shown"), [([], False), (["--debug"], True)])
+def test_warnings_of_libraries_are_shown_for_debugging_only(options, shown, monkeypatch, recwarn):
+    command = SimpleNamespace(run=lambda options: warnings.warn("of Keras", stacklevel=2))
+    monkeypatch.setitem(sys.modules, "zoo.commands.info", command)
+    assert cli.main([*options, "info", "any"]) == 0
+    assert ("of Keras" in [str(warning.message) for warning in recwarn]) == shown
 
 
 def test_a_failing_start_shows_its_messages(capfd, monkeypatch):
@@ -114,7 +184,7 @@ def test_a_failing_start_shows_its_messages(capfd, monkeypatch):
         return original(name, *arguments, **options)
 
     monkeypatch.setattr("builtins.__import__", fail)
-    assert cli.main(["list"]) == 1
+    assert cli.main(["info", "any"]) == 1
     assert capfd.readouterr().err == "why it failed\nmtl-zoo: error: no Keras\n"
 
 
@@ -122,23 +192,42 @@ def test_a_failing_start_shows_its_messages(capfd, monkeypatch):
 
 
 def test_an_unknown_command_is_wrong_usage(capsys):
-    message = usage_error(["train"], capsys)
-    assert "'train'" in message and "quickstart" in message
+    message = usage_error(["drain"], capsys)
+    assert "'drain'" in message and "quickstart" in message
 
 
 def test_no_command_is_wrong_usage(capsys):
     assert "COMMAND" in usage_error([], capsys)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["info"],
+        ["predict"],
+        ["predict", "name", "input", "more"],
+        ["evaluate", "name", "--split", "all"],
+        ["export", "name"],
+        ["verify"],
+        ["list", "--pretrained", "--recipes"],
+        ["prefetch"],
+    ],
+)
+def test_missing_further_and_contrary_arguments_are_wrong_usage(arguments, capsys):
+    assert usage_error(arguments, capsys).startswith("usage: mtl-zoo ")
+
+
+@pytest.mark.parametrize("command", [["quickstart"], ["train", "any"], ["reproduce", "any"]])
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", ""])
-def test_epochs_must_be_a_positive_integer(value, capsys):
-    message = usage_error(["quickstart", f"--epochs={value}"], capsys)
+def test_epochs_must_be_a_positive_integer(command, value, capsys):
+    message = usage_error([*command, f"--epochs={value}"], capsys)
     assert f"--epochs: must be an integer, 1 or more. Received: {value}" in message
 
 
+@pytest.mark.parametrize("command", [["quickstart"], ["train", "any"], ["reproduce", "any"]])
 @pytest.mark.parametrize("value", ["-1", "1.5", "random"])
-def test_seed_must_be_an_integer_not_negative(value, capsys):
-    message = usage_error(["quickstart", f"--seed={value}"], capsys)
+def test_seed_must_be_an_integer_not_negative(command, value, capsys):
+    message = usage_error([*command, f"--seed={value}"], capsys)
     assert f"--seed: must be an integer, 0 or more. Received: {value}" in message
 
 

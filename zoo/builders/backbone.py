@@ -21,6 +21,8 @@ _FOLLOWERS = (
     keras.layers.Flatten,
     keras.layers.GlobalAveragePooling1D,
     keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalMaxPooling1D,
+    keras.layers.GlobalMaxPooling2D,
     keras.layers.LayerNormalization,
     keras.layers.MaxPooling1D,
     keras.layers.MaxPooling2D,

@@ -81,6 +81,14 @@ def convolutions():
     )
 
 
+@pytest.mark.parametrize("kind", ["Average", "Max"])
+def test_pooling_belongs_to_the_layer_before_it(kind):
+    pool = getattr(keras.layers, f"Global{kind}Pooling2D")(name="pool")
+    backbone = keras.Sequential([keras.layers.Conv2D(3, 3, name="only"), pool])
+    with pytest.raises(ValueError, match="has one block"):
+        zoo.shared_trunk(two_tasks(), (8, 8, 1), backbone, share=0.5)
+
+
 def test_a_sequential_backbone_is_cut_before_layers_with_weights():
     model = zoo.shared_trunk(two_tasks(), (8, 8, 1), convolutions(), share=0.5)
     assert [layer.name for layer in model.get_layer("trunk").layers] == [

@@ -1,0 +1,68 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import mtl_keras as mtl
+import zoo
+from zoo import query_saved_model
+from zoo.entries.manifest import read_manifest
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The commands of processes that were started."""
+    commands = []
+
+    def run(command, original=subprocess.run, **options):
+        commands.append(command)
+        return original(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return commands
+
+
+def test_the_saved_model_answers_as_the_entry_does(zoo_says, entry, tmp_path, started):
+    said = zoo_says("export", entry, tmp_path / "served", "--json")
+    assert said.json["inputs"] == ["age", "job"]
+    assert said.json["outputs"] == ["clicked", "kind", "price", "tags"]
+    golden = read_manifest(entry)["golden"]
+    found = query_saved_model.query(str(tmp_path / "served"), golden["input"])
+    for task, expected in golden["output"].items():
+        np.testing.assert_allclose(found[task], expected, atol=1e-5)
+    assert [path.name for path in tmp_path.iterdir()] == ["served"]
+    ((python, flag, script, _),) = started
+    assert (python, flag, script) == (sys.executable, "-I", query_saved_model.__file__)
+
+
+def test_a_model_of_one_unnamed_input_is_exported(zoo_says, tmp_path):
+    model = zoo.shared_trunk([mtl.BinaryTask("clicked")], 3, trunk=[2])
+    folder = zoo.save(model, tmp_path / "plain", {"features": np.ones((1, 3))})
+    said = zoo_says("export", folder, tmp_path / "served")
+    assert (said.code, said.err) == (0, "")
+    assert "from features to clicked" in said.out
+
+
+@pytest.fixture
+def served_wrongly(monkeypatch, tmp_path, entry):
+    """The fresh process answers something else for one task."""
+    output = read_manifest(entry)["golden"]["output"]
+    wrong = output | {"price": [[value + 1e-3] for (value,) in output["price"]]}
+    script = tmp_path / "answer.py"
+    script.write_text(f"print({json.dumps({'outputs': wrong, 'imported': []})!r})")
+    monkeypatch.setattr(query_saved_model, "__file__", str(script))
+
+
+def test_another_answer_of_the_fresh_process_is_refused(mistake, entry, tmp_path, served_wrongly):
+    place = tmp_path / "place"
+    place.mkdir()
+    assert "golden output of 'price'" in mistake("export", entry, place / "served")
+    assert list(place.iterdir()) == []
+
+
+def test_an_existing_path_is_refused(mistake, entry, tmp_path):
+    (tmp_path / "old").write_text("kept")
+    assert "Received: path=" in mistake("export", entry, tmp_path / "old")
+    assert (tmp_path / "old").read_text() == "kept"

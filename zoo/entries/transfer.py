@@ -1,0 +1,89 @@
+"""A pretrained model for other tasks: everything but the heads is kept."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from mtl_keras import MultiTaskModel, Task
+from mtl_keras.tasks import checked_tasks
+
+
+def with_tasks(
+    model: MultiTaskModel,
+    tasks: Sequence[Task],
+    like: str | Mapping[str, str] | None = None,
+    optimizer: Any = "adam",
+) -> MultiTaskModel:
+    """A compiled model with new heads on what the heads of `model` read.
+
+    All layers but the heads are the same objects: training the new model changes the old one.
+    Where tasks have parts of their own before the heads (gates, towers), a new task continues
+    those of one of the model's tasks.
+
+    Args:
+        model: a model whose heads are layers named after its tasks.
+        tasks: the new tasks; their heads start fresh.
+        like: whose part new tasks continue: the name of one of the model's tasks, or a dict from
+            new task to one; default its first task.
+        optimizer: Keras optimizer.
+
+    Raises:
+        ValueError: for tasks of equal names or with a name that a layer has, an unknown task in
+            `like`, and a task that labels positions where the other's head reads none, or the
+            other way round.
+
+    Example:
+
+    >>> import mtl_keras as mtl
+    >>> old = zoo.shared_trunk([mtl.BinaryTask("clicked")], 4, trunk=[8])
+    >>> new = with_tasks(old, [mtl.RegressionTask("price"), mtl.BinaryTask("bought")])
+    >>> [task.name for task in new.tasks]
+    ['price', 'bought']
+    """
+    tasks = checked_tasks(tasks)
+    donors = _donors(model, tasks, like)
+    read = {name: _what_head_reads(model, name) for name in set(donors.values())}
+    kept = {layer.name for layer in model.layers} - {task.name for task in model.tasks}
+    outputs = {}
+    for task in tasks:
+        features = read[donors[task.name]]
+        if task.name in kept:
+            raise ValueError(
+                f"`tasks` must not be named like a layer or an input. Received: {task.name!r}"
+            )
+        if len(features.shape) != 2 + task.positions:
+            raise ValueError(
+                f"Task '{task.name}' must label what '{donors[task.name]}' labels, rows or "
+                "positions; name another one in `like`. Received: features of shape "
+                f"{tuple(features.shape)}"
+            )
+        outputs[task.name] = task.build_head()(features)
+    # Keras takes a structure of inputs as it was given; one tensor comes in a list.
+    new = MultiTaskModel(model._inputs_struct, outputs, tasks=tasks, name=model.name)
+    new.compile(optimizer=optimizer)
+    return new
+
+
+def _donors(model, tasks, like):
+    names = [task.name for task in model.tasks]
+    given = like if isinstance(like, Mapping) else {}
+    default = names[0] if like is None or isinstance(like, Mapping) else like
+    donors = {task.name: given.get(task.name, default) for task in tasks}
+    unknown = sorted(({*donors.values()} - {*names}) | ({*given} - {*donors}))
+    if unknown:
+        raise ValueError(
+            f"`like` must say which of the tasks {names} a new one is like. Received: like={like!r}"
+        )
+    return donors
+
+
+def _what_head_reads(model, task):
+    for name in (task, f"{task}_logits"):
+        layer = next((layer for layer in model.layers if layer.name == name), None)
+        if layer and layer.weights and isinstance(layer.input, keras.KerasTensor):
+            return layer.input
+    raise ValueError(
+        "`model` must have heads that are layers named after its tasks, of one input each. "
+        f"Received: none for '{task}'"
+    )
