@@ -859,4 +859,4 @@ def test_what_cannot_be_published_leaves_the_entry(presets, work, monkeypatch):
 @pytest.mark.parametrize("name", ["Lambda", "TFSMLayer"])
 def test_a_recipe_makes_no_layer_that_runs_code(name):
     with pytest.raises(ValueError, match=f"must be a class of .* Received: layer='{name}'"):
-        parts.made({"layer": name, "function": "print"})
+        made({"layer": name, "function": "print"})
