@@ -20,9 +20,9 @@ if OWNS_CACHE:
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 # On JAX these are marked slow: eager training and export, which compile most, half precision and
-# several steps an execution a second time, models of one task, long training runs, the proofs
-# that the suites find broken layers, and what tests of layers say beyond their conformance suite.
-# `KERAS_BACKEND=jax pytest -m slow` runs them.
+# several steps an execution a second time, models of one task, long training runs, training of
+# pretrained entries, the proofs that the suites find broken layers, and what tests of layers say
+# beyond their conformance suite. `KERAS_BACKEND=jax pytest -m slow` runs them.
 SLOW_ON_JAX = (
     "test_layer_suite.py",
     "-fit_step]",
@@ -52,6 +52,8 @@ SLOW_ON_JAX = (
     "[all kinds, named features-mixed_precision_trains]",
     "[all kinds, named features-steps_per_execution",
     "[all kinds, named features-loaded_model_trains",
+    "test_presets.py::test_an_entry_is_ready_to_train_on",
+    "test_presets.py::test_new_heads_take_the_place",
 )
 
 

@@ -903,6 +903,7 @@ def test_files_that_are_links(name, folder, tmp_path):
 
 def test_a_link_to_the_whole_folder_is_the_users_own(whole, tmp_path):
     (tmp_path / "latest").symlink_to(whole, target_is_directory=True)
+    zoo.load(tmp_path / "latest")
     zoo.verify(tmp_path / "latest")
 
 
