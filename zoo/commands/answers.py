@@ -52,7 +52,13 @@ def _words(text, ids, vocabulary):
     return typed if len(typed) == len(known) and all(same) else known
 
 
-def said(task: Task, output: np.ndarray, row: int = 0, words: Words | None = None) -> str:
+def said(
+    task: Task,
+    output: np.ndarray,
+    row: int = 0,
+    words: Words | None = None,
+    classes: Sequence[str] | None = None,
+) -> str:
     """What a model answers to one row.
 
     Args:
@@ -60,6 +66,7 @@ def said(task: Task, output: np.ndarray, row: int = 0, words: Words | None = Non
         output: what the model gives for that row, without the batch.
         row: which row it is.
         words: of all rows.
+        classes: the names of the task's classes.
 
     Example:
 
@@ -67,14 +74,16 @@ def said(task: Task, output: np.ndarray, row: int = 0, words: Words | None = Non
     ('25.0%', '3')
     >>> said(CategoricalTask("kind", 3), np.array([0.1, 0.7, 0.2]))
     'class 1 (70.0%)'
+    >>> said(CategoricalTask("kind", 2), np.array([0.1, 0.9]), classes=("film", "book"))
+    'book (90.0%)'
     """
     if task.positions == 1:
-        return _said_of_positions(task, output, row, words)
+        return _said_of_positions(task, output, row, words, classes)
     if task.positions == 2:
         return _said_of_pixels(task, output)
     if task.labels.kind == "class":
         best = int(np.argmax(output))
-        return f"class {best} ({output[best]:.1%})"
+        return f"{classes[best] if classes else f'class {best}'} ({output[best]:.1%})"
     return _said_of_values(task, output)
 
 
@@ -87,14 +96,15 @@ def _said_of_values(task, output):
     return ", ".join(f"label {i}: {value:.1%}" for i, value in enumerate(values))
 
 
-def _said_of_positions(task, output, row, words):
+def _said_of_positions(task, output, row, words, classes):
     """A word and its token a position; without words, the tokens in order."""
-    vocabulary, read = None, None
+    vocabulary, read = classes, None
     if words is not None:
         read = words.rows[row][: len(output)]
         output = output[: len(read)]
         # As many classes as there are words: they are taken for words, as `joint_text` does.
-        vocabulary = words.vocabulary if task.units == len(words.vocabulary) else None
+        if task.units == len(words.vocabulary):
+            vocabulary = words.vocabulary
     tokens = [_token(task, values, vocabulary) for values in output]
     if read is None:
         return " ".join(tokens)

@@ -25,17 +25,21 @@ def run(options: Any) -> None:
     # The slow part comes after all mistakes are found.
     model = registry.load(options.name)
     outputs = model.predict(registry.encoded(options.name, x), verbose=0)
-    shown = () if options.json else [_table(model, x, outputs)]
+    classes = manifest.get("classes", {})
+    shown = () if options.json else [_table(model, x, outputs, classes)]
     if options.input is None:
         shown = [_about_example(x), *shown]
     answer(options, {"outputs": as_lists(outputs)}, *shown)
 
 
-def _table(model, x, outputs):
+def _table(model, x, outputs, classes):
     words = words_of(model, x)
     rows = []
     for i in range(len(next(iter(x.values())))):
-        answers = [(task.name, said(task, outputs[task.name][i], i, words)) for task in model.tasks]
+        answers = [
+            (task.name, said(task, outputs[task.name][i], i, words, classes.get(task.name)))
+            for task in model.tasks
+        ]
         rows += [("", *own) for own in answers]
         rows[-len(answers)] = (i + 1, *answers[0])
         rows.append(())

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ class Info:
         homepage: where it is described.
         citation: BibTeX.
         counts: rows and rates of the full data.
+        class_names: task name to the names of its classes, by number, where they have any.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Info:
     homepage: str
     citation: str
     counts: Counts
+    class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __repr__(self):
         label_rates, missing_rates = self.counts.label_rates, self.counts.missing_rates
@@ -81,5 +83,6 @@ def info(name: str, variant: str | None = None) -> Info:
         title=package.__doc__.splitlines()[0],
         tasks=package.make_tasks(*chosen),
         counts=Counts(**counts),
+        class_names=package.make_class_names() if hasattr(package, "make_class_names") else {},
         **known,
     )

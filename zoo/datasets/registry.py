@@ -11,6 +11,7 @@ from zoo.datasets.prepared import is_prepared
 # is a sample in the package, `read_embedded()`; the readers return a dict of `Split`s. What its
 # inputs are that are not numbers, `Categories` or `Words`, `make_features()` says, and which of
 # them tells whose a row is, `make_row_tasks()`. With `VARIANTS`, each of these takes one of them.
+# `make_class_names()` tells what classes are called.
 _NAMES = (
     "census_income",
     "cmu_faces",

@@ -166,7 +166,9 @@ def _training(manifest):
     seconds = manifest.get("results", {}).get("runs", {}).get("entry", {}).get("seconds", [])
     if seconds:
         spent = f"{min(seconds):.0f} to {max(seconds):.0f} s"
-        lines.append(f"Wall time of a seed: {spent}, {training['machine']}.")
+        lines.append(
+            f"Wall time of a seed: {spent}, {training['machine']}, other work on it included."
+        )
     versions = ", ".join(f"{name} {version}" for name, version in training["versions"].items())
     lines.append(f"Versions: {versions}.")
     return "\n".join(lines)

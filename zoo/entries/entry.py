@@ -300,6 +300,13 @@ def _check_tasks(model, manifest):
             f"The golden output must be of the tasks, {_names(found)}. "
             f"Received: {sorted(manifest['golden']['output'])}"
         )
+    units = {task["name"]: task["units"] for task in found}
+    for name, classes in manifest.get("classes", {}).items():
+        if len(classes) != units.get(name):
+            raise BadEntryError(
+                f"`classes` must name each class of a task: {units.get(name, 0)} of {name!r}. "
+                f"Received: {len(classes)} names"
+            )
 
 
 def _check_inputs(model, manifest, folder):

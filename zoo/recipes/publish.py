@@ -100,9 +100,14 @@ def write_entry(
         training={
             "command": command,
             "versions": versions(),
-            "machine": f"{os.cpu_count()} cores, {platform.machine()}, beside other work",
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         },
         published=list(recipe.published),
+        classes={
+            task.name: list(about.class_names[task.name])
+            for task in model.tasks
+            if task.name in about.class_names
+        },
         preparing=list(recipe.preparing),
         limits=list(recipe.limits),
     )

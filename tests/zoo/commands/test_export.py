@@ -37,6 +37,7 @@ def test_the_saved_model_answers_as_the_entry_does(zoo_says, entry, tmp_path, st
     assert (python, flag, script) == (sys.executable, "-I", query_saved_model.__file__)
 
 
+@pytest.mark.slow
 def test_a_model_of_one_unnamed_input_is_exported(zoo_says, tmp_path):
     model = zoo.shared_trunk([mtl.BinaryTask("clicked")], 3, trunk=[2])
     folder = zoo.save(model, tmp_path / "plain", {"features": np.ones((1, 3))})

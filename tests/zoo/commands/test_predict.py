@@ -1,6 +1,7 @@
 """What is shown of a model's answers: those that the model itself gives."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -71,6 +72,17 @@ def test_a_categorical_task_says_its_likeliest_class(shown):
     text, given = shown
     best = int(np.argmax(given["kind"]))
     assert f" kind class {best} ({given['kind'][best]:.1%}) " in text
+
+
+def test_classes_are_called_by_the_names_that_the_entry_has(zoo_says, entry, tmp_path):
+    named = tmp_path / "named"
+    shutil.copytree(entry, named)
+    manifest = read_manifest(named) | {"classes": {"kind": ["film", "book", "song"]}}
+    (named / "manifest.json").write_text(json.dumps(manifest))
+    given = outputs(named, age=[38.0], job=["cook"])["kind"][0]
+    text = " ".join(zoo_says("predict", named, json.dumps(ROW)).out.split())
+    best = int(np.argmax(given))
+    assert f" kind {('film', 'book', 'song')[best]} ({given[best]:.1%}) " in text
 
 
 def test_a_regression_says_its_number(shown):

@@ -57,12 +57,14 @@ def test_the_sample_is_taken_when_asked_for_and_named(train, tiny_data):
     assert sentence in (folder / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_an_entry_of_the_sample_is_trained_on_it_again(train, zoo_says, tiny_data, tmp_path):
     _, folder = train("--sample")
     assert zoo_says("train", folder, "--output", tmp_path / "again").code == 0
     assert [asked["source"] for asked in tiny_data] == ["embedded", "embedded"]
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_the_training_and_another_does_not(train):
     metrics = [
         train("--json", "--seed", seed, output=f"run {i}")[0].json["metrics"]

@@ -66,3 +66,16 @@ def test_the_official_files_are_counted_alike(name, folder, official, tmp_path, 
     for variant in importlib.import_module(f"zoo.datasets.{name}").VARIANTS:
         known = zoo.datasets.info(name, variant).counts
         assert counts[variant] == asdict(known)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_class_has_a_name_where_any_has(name):
+    found = zoo.datasets.info(name)
+    units = {task.name: task.units for task in found.tasks}
+    for task, names in found.class_names.items():
+        assert len(set(names)) == len(names) == units[task]
+
+
+def test_intents_and_tags_have_names():
+    names = zoo.datasets.info("snips").class_names
+    assert "PlayMusic" in names["intent"] and "B-artist" in names["slots"]

@@ -808,6 +808,8 @@ MANIFESTS = {
     ),
     "licences of several lines": (updated("licences", "data", to="a\nb"), "licences/data"),
     "published figures of nothing": (updated("published", to=[]), "results"),
+    "names of fewer classes": (updated("classes", to={"clicked": []}), "1 of 'clicked'"),
+    "names of classes of nothing": (updated("classes", to={"other": ["a"]}), "0 of 'other'"),
     "no golden input": (updated("golden", "input", to={}), "golden input"),
     "a golden input of another name": (
         updated("golden", "input", to={"other": [1]}),

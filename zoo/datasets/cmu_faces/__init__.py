@@ -55,6 +55,11 @@ def make_tasks(variant: str) -> tuple:
     )
 
 
+def make_class_names() -> dict[str, tuple[str, ...]]:
+    """What the classes are called, by task."""
+    return {"person": PERSONS, "pose": POSES}
+
+
 def make_features(variant: str) -> dict[str, Any]:
     """The picture, in the size of the variant."""
     from zoo.datasets.cmu_faces.files import SHAPES

@@ -25,6 +25,13 @@ def make_tasks() -> tuple:
     )
 
 
+def make_class_names() -> dict[str, tuple[str, ...]]:
+    """What the classes are called, by task."""
+    from zoo.datasets.snips.files import INTENTS, SLOTS
+
+    return {"intent": INTENTS, "slots": SLOTS}
+
+
 def read_full(data_dir: str | os.PathLike | None) -> dict[str, Split]:
     """The splits of the full data; prepares them in `data_dir` where they are not."""
     from zoo.datasets.snips.full import read_full
