@@ -10,6 +10,7 @@ from mtl_keras.layers.chained_probability import ChainedProbability
 from mtl_keras.layers.concat_conditioning import ConcatConditioning
 from mtl_keras.layers.conditional_normalization import ConditionalNormalization
 from mtl_keras.layers.constant_context import ConstantContext
+from mtl_keras.layers.continuous_filter_convolution import ContinuousFilterConvolution
 from mtl_keras.layers.cross_stitch import CrossStitch
 from mtl_keras.layers.customized_gate_control import CustomizedGateControl
 from mtl_keras.layers.dselect_k_gate import DSelectKGate
@@ -30,6 +31,7 @@ from mtl_keras.layers.nddr import NDDR
 from mtl_keras.layers.orthogonality_penalty import OrthogonalityPenalty
 from mtl_keras.layers.positional_embedding import PositionalEmbedding
 from mtl_keras.layers.progressive_layered_extraction import ProgressiveLayeredExtraction
+from mtl_keras.layers.radial_basis import RadialBasis
 from mtl_keras.layers.sequence_pooling import SequencePooling
 from mtl_keras.layers.skip_mixture import SkipMixture
 from mtl_keras.layers.sluice_unit import SluiceUnit
@@ -53,6 +55,7 @@ __all__ = [
     "ConcatConditioning",
     "ConditionalNormalization",
     "ConstantContext",
+    "ContinuousFilterConvolution",
     "CrossStitch",
     "CustomizedGateControl",
     "DSelectKGate",
@@ -72,6 +75,7 @@ __all__ = [
     "OrthogonalityPenalty",
     "PositionalEmbedding",
     "ProgressiveLayeredExtraction",
+    "RadialBasis",
     "SequencePooling",
     "SkipMixture",
     "SluiceUnit",

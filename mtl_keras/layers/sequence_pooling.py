@@ -12,12 +12,13 @@ from mtl_keras.checks import checked_choice
 class SequencePooling(keras.layers.Layer):
     """`y = sum_t a_t x_t` over the positions that the mask keeps.
 
-    "mean" weighs them equally, "last" takes the last one, "attention" learns what counts:
+    "sum" takes them all, "mean" weighs them equally, "last" takes the last one, "attention"
+    learns what counts:
     a = softmax(u . tanh(W x_t + b)). A sequence of padding alone gives zeros, where
     `keras.layers.GlobalAveragePooling1D` gives NaN.
 
     Args:
-        kind: "mean", "last" or "attention".
+        kind: "sum", "mean", "last" or "attention".
         initializer: of W and u.
 
     Call arguments:
@@ -43,7 +44,7 @@ class SequencePooling(keras.layers.Layer):
 
     def __init__(self, kind: str = "mean", initializer: Any = "glorot_uniform", **kwargs: Any):
         super().__init__(**kwargs)
-        self.kind = checked_choice(kind, "kind", ("mean", "last", "attention"))
+        self.kind = checked_choice(kind, "kind", ("sum", "mean", "last", "attention"))
         self.initializer = keras.initializers.get(initializer)
         self.supports_masking = True
 
@@ -67,6 +68,8 @@ class SequencePooling(keras.layers.Layer):
         return ops.sum(ops.expand_dims(ops.cast(weights, inputs.dtype), -1) * inputs, axis=1)
 
     def _weights(self, inputs, kept):
+        if self.kind == "sum":
+            return kept
         if self.kind == "last":
             # Of the positions kept, the one with none behind it.
             behind = ops.flip(ops.cumsum(ops.flip(kept, 1), axis=1), 1) - kept

@@ -104,6 +104,17 @@ def image_case(builder, count, **options):
     return ModelCase(functools.partial(builder, tasks, (4, 4, 2), **options), x, y)
 
 
+def molecule_case(count):
+    """Molecules of up to five atoms."""
+    tasks, rng = mixed_tasks(count), np.random.default_rng(0)
+    numbers = rng.integers(1, 10, (ROWS, 5)) * (np.arange(5) < rng.integers(1, 6, (ROWS, 1)))
+    positions = rng.normal(size=(ROWS, 5, 3)).astype("float32")
+    y = {task.name: labels_of(task, numbers / 5.0 - 1) for task in tasks}
+    options = {"units": 8, "num_layers": 1, "num_basis": 4, "max_number": 9, "share": 0.6}
+    build = functools.partial(zoo.joint_molecule, tasks, 5, **options)
+    return ModelCase(build, {"numbers": numbers, "positions": positions}, y)
+
+
 EXPERTS = {"experts": 2, "expert_units": [8], "towers": [4]}
 
 # By builder, what makes its case for a number of tasks.
@@ -114,6 +125,7 @@ BUILDER_CASES = {
         image_case, zoo.dense_prediction, encoder=[4, 6], share=0.6
     ),
     "entire_space": funnel_case,
+    "joint_molecule": molecule_case,
     "joint_text": functools.partial(
         text_case, zoo.joint_text, embedding=8, units=8, share=0.5, pooling="attention"
     ),

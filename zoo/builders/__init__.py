@@ -10,6 +10,7 @@ from zoo.builders.cross_stitch import cross_stitch
 from zoo.builders.dense_prediction import dense_prediction
 from zoo.builders.draft import ModelOptions
 from zoo.builders.entire_space import entire_space
+from zoo.builders.joint_molecule import joint_molecule
 from zoo.builders.joint_text import joint_text
 from zoo.builders.mixture_of_experts import mixture_of_experts
 from zoo.builders.multi_gate_mixture_of_experts import multi_gate_mixture_of_experts
@@ -30,6 +31,7 @@ __all__ = [
     "cross_stitch",
     "dense_prediction",
     "entire_space",
+    "joint_molecule",
     "joint_text",
     "mixture_of_experts",
     "multi_gate_mixture_of_experts",

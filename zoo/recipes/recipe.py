@@ -40,6 +40,8 @@ class Recipe:
         patience: so many epochs without a better validation score end the training. The weights
             of the best epoch are kept.
         seeds: how many seeds a study has: 0, 1, ...
+        jit_compile: "auto", or whether XLA compiles the training. False for convolutions, which
+            XLA makes slow on a processor. The entry itself does not keep it.
         features: arguments of the data's features to change, by feature.
         tasks: arguments of the data's tasks to change, by task.
         weights_licence: the licence of the weights, one line.
@@ -64,6 +66,7 @@ class Recipe:
     epochs: int = 10
     patience: int = 2
     seeds: int = 5
+    jit_compile: bool | str = "auto"
     features: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     weights_licence: str = ""
@@ -77,6 +80,10 @@ class Recipe:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+        if self.jit_compile not in (True, False, "auto"):
+            raise ValueError(
+                f"`jit_compile` must be true, false or 'auto'. Received: {self.jit_compile!r}"
+            )
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> "Recipe":

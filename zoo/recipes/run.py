@@ -121,6 +121,9 @@ def trained(
     """
     keras.utils.set_random_seed(seed)
     model = built(plan, recipe, data)
+    if recipe.jit_compile != "auto":
+        # Not by `compile`, whose arguments are saved: elsewhere another choice may be better.
+        model.jit_compile = recipe.jit_compile
     stop = keras.callbacks.EarlyStopping(
         "val_score", mode="max", patience=recipe.patience, restore_best_weights=True
     )

@@ -1,4 +1,4 @@
-"""SequencePooling: mean, last or attended position, of those that are not padding."""
+"""SequencePooling: sum, mean, last or attended position, of those that are not padding."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from conformance.layer_case import arrays
 from conformance.layer_suite import LAYER_CHECKS, LayerCase
 from mtl_keras.layers.sequence_pooling import SequencePooling
 
-KINDS = ("mean", "last", "attention")
+KINDS = ("sum", "mean", "last", "attention")
 
 
 def draw(*shape):
@@ -22,6 +22,7 @@ def attended(weights, x):
 
 
 STATEMENTS = {
+    "sum": lambda weights, x: x.sum(axis=1),
     "mean": lambda weights, x: x.mean(axis=1),
     "last": lambda weights, x: x[:, -1],
     "attention": attended,
