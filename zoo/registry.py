@@ -103,7 +103,10 @@ def card(name: str | os.PathLike) -> str:
     """
     from zoo.entries import card as cards
 
-    return cards.card(manifest_of(name), Path(name).name)
+    text = os.fspath(name)
+    # As it is loaded: a bare name would be that of an entry of the zoo.
+    shown = text if text in list_models() or "/" in text else f"./{text}"
+    return cards.card(manifest_of(name), shown)
 
 
 def example(name: str | os.PathLike) -> dict[str, Any]:
@@ -164,8 +167,8 @@ def verify(name: str | os.PathLike) -> dict[str, Any]:
     difference = check_golden(read(folder), folder)
     page = folder / cards.CARD
     text = page.read_text("utf-8") if page.is_file() else None
-    # A folder may have been renamed since; the card bears its old name.
-    if text is not None and text != cards.card(manifest, text.partition("\n")[0][2:]):
+    # A folder may have been moved since; the card bears its old name.
+    if text is not None and text != cards.card(manifest, cards.name_in(text)):
         raise BadEntryError(f"{cards.CARD} must be made from the manifest. Received: {page}")
     files = manifest["files"]
     total = sum(file["bytes"] for file in files.values())

@@ -1,6 +1,7 @@
 """`mtl-zoo evaluate NAME`: the metrics of a pretrained entry on a split of its data."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ def run(options: Any) -> None:
             f"The data of the recipe, '{data.name}', must label the model's tasks. "
             f"Received: a model of {sorted(unlabelled)}"
         )
-    metrics = evaluated(model, data, options.split)
+    encode = partial(registry.encoded, options.name)
+    metrics = evaluated(model, data, options.split, encode)
     about = {"data": data.name, "source": data.source, "split": options.split}
     rows = data.sizes[options.split]
     answer(

@@ -2,7 +2,9 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from zoo.recipes.summary import Summary
@@ -23,7 +25,7 @@ def card(manifest: Mapping[str, Any], name: str) -> str:
         name: what the entry is loaded by.
     """
     parts = [
-        f"# {name}\n\n{manifest['title']}",
+        f"# {PurePath(name).name}\n\n{manifest['title']}",
         _use(manifest, name),
         _tasks(manifest),
         _inputs(manifest),
@@ -37,6 +39,16 @@ def card(manifest: Mapping[str, Any], name: str) -> str:
     return "\n\n".join([part for part in parts if part] + [made]) + "\n"
 
 
+def name_in(page: str) -> str:
+    """The name that a card says an entry is loaded by; empty where the page is no card.
+
+    >>> name_in('model = zoo.load("./shop")')
+    './shop'
+    """
+    found = re.search(r'zoo\.load\(("(?:[^"\\]|\\.)*")\)', page)
+    return json.loads(found[1]) if found else ""
+
+
 def _use(manifest, name):
     golden, preparing = manifest["golden"]["input"], manifest.get("preparing")
     text = ", ".join(f'"{key}": {_array(values)}' for key, values in golden.items())
@@ -46,8 +58,8 @@ def _use(manifest, name):
     elif len(text) <= _WIDE:
         lines, x = ["import numpy as np", *lines], f"{{{text}}}"
     else:
-        x = f'zoo.example("{name}")'
-    lines += ["", f'model = zoo.load("{name}")', f"model.predict({x})"]
+        x = f"zoo.example({json.dumps(name)})"
+    lines += ["", f"model = zoo.load({json.dumps(name)})", f"model.predict({x})"]
     return "```python\n" + "\n".join(lines) + "\n```"
 
 

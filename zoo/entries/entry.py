@@ -107,7 +107,7 @@ def save(
         }
         checked_manifest(manifest, str(path))
         (folder / FILE_NAME).write_text(_readable(manifest), "utf-8")
-        (folder / CARD).write_text(card(manifest, Path(path).name), "utf-8")
+        (folder / CARD).write_text(card(manifest, f"./{Path(path).name}"), "utf-8")
         check_golden(read(folder), folder)
     return Path(path)
 

@@ -1,6 +1,6 @@
 """Metrics of a model's predictions, by task, or by whose the rows are."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -12,7 +12,10 @@ from zoo.datasets.dataset import Dataset
 
 
 def evaluated(
-    model: MultiTaskModel, data: Dataset, split: str = "test"
+    model: MultiTaskModel,
+    data: Dataset,
+    split: str = "test",
+    encode: Callable[[dict[str, Any]], Mapping[str, Any]] = dict,
 ) -> dict[str, dict[str, float]]:
     """Every task's metrics on a split, over its labelled entries.
 
@@ -24,6 +27,7 @@ def evaluated(
         model: a model of the data's tasks, or of some.
         data: a data set.
         split: "train", "validation" or "test".
+        encode: makes of a batch's inputs what the model takes, see `zoo.encoded`.
 
     Returns:
         Task name to metric name to value; NaN where it is undefined.
@@ -38,12 +42,18 @@ def evaluated(
         )
     counts: dict[str, _Counts] = {}
     for x, y in getattr(data, split):
-        predicted = model.predict_on_batch(inputs_of(model, x))
+        predicted = model.predict_on_batch(encode(inputs_of(model, x)))
         for task in model.tasks:
             labels, outputs = np.asarray(y[task.name]), np.asarray(predicted[task.name])
             for name, rows in _owners(task.name, x, data.row_tasks):
                 counts.setdefault(name, _Counts(task)).add(labels[rows], outputs[rows])
     return {name: counts[name].metrics() for name in _in_order(counts, model, data)}
+
+
+def metric_names(task: Task) -> set[str]:
+    """The names of the metrics that `evaluated` gives for a task."""
+    own = {"loss"} | {metric.name for metric in task.masked_metrics()}
+    return own | ({"auc", "accuracy"} if task.labels.kind == "probability" else set())
 
 
 def inputs_of(model: keras.Model, x: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from zoo.datasets.dataset import Dataset
 from zoo.datasets.info import info
 from zoo.entries.card import CARD
 from zoo.entries.entry import save
-from zoo.recipes.evaluation import inputs_of
+from zoo.recipes.evaluation import inputs_of, metric_names
 from zoo.recipes.recipe import Recipe
 from zoo.recipes.run import Run, loaded
 from zoo.recipes.study import find_run, jobs, model_path, study
@@ -42,6 +42,7 @@ def publish(name: str, data_dir: Any, work: str | os.PathLike) -> Path:
     """
     path = registry.recipe_path(name)
     recipe = Recipe.read(path)
+    check_published(recipe, loaded(recipe, data_dir))
     study(recipe, data_dir, work, range(recipe.seeds))
     data = loaded(recipe, data_dir)
     (first,) = (job for job in jobs(recipe, data, 0) if job.role == "entry")
@@ -51,7 +52,35 @@ def publish(name: str, data_dir: Any, work: str | os.PathLike) -> Path:
     command = f"python -m zoo.recipes.publish {name} --data-dir DATA --work WORK"
     write_entry(new / name, model, recipe, path, data, summarised(recipe, data, work), command)
     _swap(new, path.parent)
+    write_card(name)
     return path.parent
+
+
+def write_card(name: str) -> None:
+    """Makes the card of an entry of the package anew from its manifest."""
+    (registry.folder_of(name) / CARD).write_text(registry.card(name), "utf-8")
+
+
+def check_published(recipe: Recipe, data: Dataset) -> None:
+    """Whether there will be figures of ours beside those of others: better known before a study.
+
+    Raises:
+        ValueError: for figures of a task or of a metric that the runs do not have.
+    """
+    owners = {name: task for task in data.tasks for name in [task.name]}
+    for names in data.row_tasks.values():
+        owners = dict.fromkeys(names, data.tasks[0])
+    for other in recipe.published:
+        for own, figures in other["figures"].items():
+            tasks = (
+                list(owners.values()) if own == "mean" else [owners[own]] if own in owners else []
+            )
+            known = set.intersection(*map(metric_names, tasks)) if tasks else set()
+            if not set(figures) <= known:
+                raise ValueError(
+                    f"`published` must be figures of {[*owners, 'mean']}, of metrics that they "
+                    f"have. Received: {own!r} {sorted(figures)}, metrics {sorted(known)}"
+                )
 
 
 def write_entry(
@@ -199,7 +228,7 @@ def main() -> None:
     what.add_argument("--card-only", action="store_true", help="from the manifest that is there")
     options = parser.parse_args()
     if options.card_only:
-        (registry.folder_of(options.name) / CARD).write_text(registry.card(options.name), "utf-8")
+        write_card(options.name)
     else:
         print(publish(options.name, options.data_dir, options.work))
 

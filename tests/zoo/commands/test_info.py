@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import zoo
 from zoo.entries.manifest import FILE_NAME, read_manifest
@@ -16,6 +17,16 @@ def test_the_card_is_shown(zoo_says, entry):
 
 def test_as_json_it_is_the_manifest(zoo_says, entry):
     assert zoo_says("info", entry, "--json").json == read_manifest(entry)
+
+
+def test_the_card_loads_it_from_where_it_is(entry, tmp_path, monkeypatch):
+    page = (entry / "README.md").read_text("utf-8")
+    assert page.startswith("# shop\n") and 'zoo.load("./shop")' in page
+    assert f'zoo.load("{entry}")' in zoo.card(str(entry))
+    shutil.copytree(entry, tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    assert 'zoo.load("./moved")' in zoo.card(Path("moved"))
+    assert zoo.verify("./moved")["difference"] == 0
 
 
 def test_an_entry_cannot_steer_the_terminal(zoo_says, entry, tmp_path):

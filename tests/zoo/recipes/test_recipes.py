@@ -16,7 +16,7 @@ from zoo.datasets.columns import Split
 from zoo.datasets.dataset import Dataset
 from zoo.datasets.info import Counts, Info
 from zoo.recipes import publish, run, study
-from zoo.recipes.evaluation import binary_metrics, evaluated, inputs_of
+from zoo.recipes.evaluation import binary_metrics, evaluated, inputs_of, metric_names
 from zoo.recipes.parts import made
 from zoo.recipes.recipe import Plan, Recipe
 from zoo.recipes.run import Run, built, loaded, trained
@@ -353,6 +353,19 @@ def test_metrics_do_not_depend_on_batches_and_are_of_the_split(toy):
         for task in one:
             assert one[task] == pytest.approx(many[task], rel=1e-5)
     assert one != evaluated(model, data, "validation")
+
+
+@on_tensorflow
+def test_inputs_may_be_encoded_on_the_way(toy):
+    data, model, _ = toy
+    data_in_order = data.in_order(8, 0)
+    halved = evaluated(model, data_in_order, encode=lambda x: {k: v / 2 for k, v in x.items()})
+    splits = {
+        name: dataclasses.replace(split, inputs={k: v / 2 for k, v in split.inputs.items()})
+        for name, split in data.splits.items()
+    }
+    assert halved == evaluated(model, dataclasses.replace(data, splits=splits).in_order(8, 0))
+    assert halved != evaluated(model, data_in_order)
 
 
 @on_tensorflow
@@ -819,6 +832,7 @@ def test_publish_writes_an_entry(presets, work, monkeypatch):
     expected = next(iter(data.test))[0]["age"][:4]
     np.testing.assert_allclose(zoo.example("toy")["age"], expected)
     page = (folder / "README.md").read_text("utf-8")
+    assert page.startswith("# toy\n") and zoo.verify("toy")
     assert page == zoo.card("toy") and 'zoo.load("toy")' in page
 
 
@@ -839,6 +853,35 @@ def test_publishing_again_replaces_the_entry(presets, work, monkeypatch):
         "age": [1.0],
         "height": [2.0],
     }
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [{"shoes": {"auc": 0.9}}, {"clicked": {"rmse": 0.9}}, {"mean": {"auc": 0.9}}],
+    ids=["task", "metric", "mean of a metric that not all have"],
+)
+def test_figures_that_nothing_stands_beside_are_refused_before_training(figures):
+    other = {"source": "A paper", "figures": figures, "difference": "none"}
+    recipe = dataclasses.replace(RECIPE, published=(other,))
+    with pytest.raises(ValueError, match=r"`published` must be figures of .*Received"):
+        publish.check_published(recipe, loaded(recipe))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "figures"),
+    [(RECIPE, {"clicked": {"auc": 0.9}}), (RECIPE, {"mean": {"loss": 0.9}})],
+)
+def test_figures_of_metrics_that_runs_have_are_taken(recipe, figures):
+    other = {"source": "A paper", "figures": figures, "difference": "none"}
+    recipe = dataclasses.replace(recipe, published=(other,))
+    publish.check_published(recipe, loaded(recipe))
+
+
+def test_metric_names_are_those_of_an_evaluation(toy):
+    data, model, _ = toy
+    found = evaluated(model, data)
+    for task in data.tasks:
+        assert metric_names(task) == set(found[task.name])
 
 
 @on_tensorflow
