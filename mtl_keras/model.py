@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 
-from mtl_keras.atomic import atomic_output
 from mtl_keras.balancing.base import Balancer
 from mtl_keras.batches import (
     complete_arrays,
@@ -15,6 +15,7 @@ from mtl_keras.batches import (
     tensors_of_strings,
 )
 from mtl_keras.data import MixedBatches
+from mtl_keras.export.write import write
 from mtl_keras.gradients import training_step
 from mtl_keras.gradients.balanced_step import BalancedStep
 from mtl_keras.guard import TrainingGuard, check_logs
@@ -338,28 +339,41 @@ class MultiTaskModel(keras.Model):
         filepath: str | os.PathLike,
         format: str = "tf_saved_model",
         verbose: bool = False,
-        **options: Any,
-    ) -> None:
-        """Writes the model for serving; every output is named after its task.
+        *,
+        tasks: Sequence[str] | None = None,
+        signatures: str = "joint",
+        batch_size: int | None = None,
+    ) -> list[Path]:
+        """Writes the model for serving; inputs and outputs bear their names.
+
+        A SavedModel takes raw inputs, strings too. The other formats hold no strings: where the
+        model reads some, the file takes what the preprocessing makes of them, a SavedModel
+        beside it, `<filepath stem>.preprocessing`, gives that, and a warning says so.
 
         Args:
-            filepath: new folder or file; it appears whole or not at all.
-            format: "tf_saved_model", or another format of `keras.Model.export`.
+            filepath: new folder or file; it appears whole or not at all. Ends in ".onnx",
+                ".tflite" or ".xml" where it is such a file.
+            format: "tf_saved_model", "onnx", "litert" or "openvino".
             verbose: whether to print the signatures.
-            options: further arguments of `keras.Model.export`.
+            tasks: names of the tasks to export; default all. What only others need is left out.
+            signatures: "joint": one signature, all tasks: in a SavedModel `serve`, which is also
+                `serving_default`, and `examples`, the same from serialized `tf.Example` (not
+                where an input has more than one axis of unknown length). "per_task": one a task,
+                named after it, that computes nothing else, the first also as `serving_default`.
+                "both". Variables are stored once. ONNX and OpenVINO hold one: "joint".
+            batch_size: rows of a request; default any number.
+
+        Returns:
+            What was written: the model first, then what lies beside it.
 
         Raises:
-            FileExistsError: when `filepath` exists.
+            FileExistsError: when `filepath`, or what would lie beside it, exists.
             OSError: when it cannot be written.
-            ValueError: on the PyTorch backend, which cannot export a SavedModel.
+            ValueError: for an unknown format, task or signature, another suffix, and a backend
+                that cannot export the format: PyTorch none, JAX none but the SavedModel.
+            ImportError: when a package that the format needs is not installed.
         """
-        if format == "tf_saved_model" and keras.backend.backend() == "torch":
-            raise ValueError(
-                "`format` 'tf_saved_model' needs the TensorFlow or JAX backend: save the model "
-                "(`.keras`) and export it there. Received: format='tf_saved_model' on PyTorch"
-            )
-        with atomic_output(filepath) as temporary:
-            super().export(str(temporary), format=format, verbose=verbose, **options)
+        return write(self, filepath, format, tasks, signatures, batch_size, verbose)
 
     def get_config(self) -> dict:
         """The Functional config, and the tasks."""

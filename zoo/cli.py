@@ -155,9 +155,22 @@ def _data_options(command, sample=True):
 
 
 def _export(commands):
-    command = _command(commands, "export", "write the SavedModel of an entry, for serving")
+    command = _command(commands, "export", "write an entry for serving: SavedModel, ONNX, ...")
     command.add_argument("name", metavar="NAME", help=_NAME)
-    command.add_argument("path", metavar="PATH", help="new folder")
+    command.add_argument("path", metavar="PATH", help="new folder, or file where it is one")
+    command.add_argument(
+        "--format",
+        choices=("tf_saved_model", "onnx", "litert", "openvino"),
+        default="tf_saved_model",
+        help="(%(default)s)",
+    )
+    command.add_argument("--tasks", nargs="+", metavar="TASK", help="these alone (default: all)")
+    command.add_argument(
+        "--signatures",
+        choices=("joint", "per_task", "both"),
+        default="joint",
+        help="one of all tasks, one a task, or both (%(default)s)",
+    )
 
 
 def _verify(commands):

@@ -93,6 +93,29 @@ class SharedGraph:
         )
 
 
+def between(
+    inputs: list, outputs: Mapping[str, Any]
+) -> tuple[Callable[[list], dict[str, Any]], list]:
+    """The part of a Functional graph from some of its tensors to others.
+
+    Args:
+        inputs: tensors of the graph; together they must be enough for the outputs.
+        outputs: dict from any key to a tensor of the graph.
+
+    Returns:
+        A function from values of the inputs to a dict of values of the outputs, which runs no
+        more than these need; and the nodes that it runs, in their order.
+    """
+    order, _, _ = _ancestry(dict(outputs), {id(x) for x in inputs})
+
+    def run(given: list) -> dict[str, Any]:
+        values = dict(zip(map(id, inputs), given, strict=True))
+        _run(order, values)
+        return {key: values[id(x)] for key, x in outputs.items()}
+
+    return run, order
+
+
 def _ancestry(outputs, inputs):
     # The nodes in an order in which they can run, and the tasks that depend on each, and on
     # each tensor.

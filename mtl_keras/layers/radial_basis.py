@@ -59,16 +59,17 @@ class RadialBasis(keras.layers.Layer):
         positions = ops.cast(positions, dtype)
         difference = ops.expand_dims(positions, 2) - ops.expand_dims(positions, 1)
         square = ops.sum(difference * difference, axis=-1)
-        pairs = ops.expand_dims(1.0 - ops.eye(ops.shape(square)[-1], dtype=dtype), 1)
+        numbers = ops.arange(ops.shape(square)[-1], dtype="int32")
+        pairs = ops.not_equal(ops.expand_dims(numbers, 1), ops.expand_dims(numbers, 0))[:, None]
         if mask is not None:
-            pairs = pairs * ops.cast(mask, dtype)[:, None, None, :]
+            pairs = ops.logical_and(pairs, ops.cast(mask, "bool")[:, None, None, :])
         # The square root has no gradient at 0, where a point is from itself.
         distance = ops.expand_dims(ops.sqrt(ops.maximum(square, 1e-12)), 2)
         centres, space = np.linspace(0.0, self.cutoff, self.num_basis, retstep=True)
         centres = ops.convert_to_tensor(centres[:, None], dtype)
         gaussians = ops.exp(-0.5 * ops.square((distance - centres) / space))
         # Not a product: a distance to no point may be NaN.
-        return ops.cast(ops.where(pairs > 0, gaussians, 0.0), self.compute_dtype)
+        return ops.cast(ops.where(pairs, gaussians, 0.0), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         """(batch, points, num_basis, points)."""

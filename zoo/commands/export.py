@@ -1,35 +1,60 @@
-"""`mtl-zoo export NAME PATH`: the SavedModel of an entry, for serving."""
+"""`mtl-zoo export NAME PATH`: an entry for serving, in one of several formats."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from mtl_keras.atomic import atomic_output
+from mtl_keras.export.write import SAVED_MODEL
 from zoo import query_saved_model, registry
 from zoo.commands.output import answer
 from zoo.entries.entry import check_golden
 
 
 def run(options: Any) -> None:
-    """Writes the SavedModel; it appears once a fresh process got the golden output from it.
+    """Writes the entry; a SavedModel appears once a fresh process got the golden output from it.
 
     Raises:
         FileExistsError: when the path exists.
-        ValueError: when the SavedModel answers otherwise than the entry.
+        ValueError: when the SavedModel answers otherwise than the entry, and as
+            `MultiTaskModel.export`.
+        ImportError: when a package that the format needs is not installed.
     """
     manifest = registry.manifest_of(options.name)
     model = registry.load(options.name)
+    tasks = options.tasks or [task["name"] for task in manifest["tasks"]]
+    how = {"tasks": tasks, "signatures": options.signatures}
+    if options.format != SAVED_MODEL:
+        _portable(options, model, how)
+        return
     with atomic_output(options.path) as served:
-        model.export(served)
-        difference = check_golden(_Served(served), registry.folder_of(options.name))
+        model.export(served, **how)
+        # The default signature is that of all tasks, or of the first.
+        checked = tasks[:1] if options.signatures == "per_task" else tasks
+        folder = registry.folder_of(options.name)
+        difference = check_golden(_Served(served), folder, checked)
     inputs = [own["name"] for own in manifest["inputs"]]
-    outputs = [task["name"] for task in manifest["tasks"]]
     answer(
         options,
-        {"path": options.path, "inputs": inputs, "outputs": outputs, "difference": difference},
-        f"Written to {options.path}: a SavedModel from {_listed(inputs)} to {_listed(outputs)}.",
+        {"path": options.path, "inputs": inputs, "outputs": tasks, "difference": difference},
+        f"Written to {options.path}: a SavedModel from {_listed(inputs)} to {_listed(tasks)}.",
         "A new process, plain TensorFlow, got the golden output from it "
         f"(difference {difference:.1g} at most).",
+    )
+
+
+def _portable(options, model, how):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        written = model.export(options.path, options.format, **how)
+    notes = [str(own.message) for own in said if "holds no strings" in str(own.message)]
+    paths = [str(path) for path in written]
+    answer(
+        options,
+        {"path": options.path, "written": paths, "outputs": how["tasks"], "notes": notes},
+        f"Written: {', '.join(paths)}, with the outputs {_listed(how['tasks'])}.",
+        *notes,
     )
 
 

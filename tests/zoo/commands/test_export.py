@@ -67,3 +67,31 @@ def test_an_existing_path_is_refused(mistake, entry, tmp_path):
     (tmp_path / "old").write_text("kept")
     assert "Received: path=" in mistake("export", entry, tmp_path / "old")
     assert (tmp_path / "old").read_text() == "kept"
+
+
+def test_some_tasks_alone_a_signature_each(zoo_says, entry, tmp_path):
+    import tensorflow as tf
+
+    path = tmp_path / "served"
+    tasks = ("--tasks", "price", "kind", "--signatures", "per_task")
+    said = zoo_says("export", entry, path, *tasks, "--json")
+    assert said.json["outputs"] == ["price", "kind"] and said.json["difference"] < 1e-5
+    signatures = tf.saved_model.load(str(path)).signatures
+    assert set(signatures) == {"price", "kind", "serving_default"}
+
+
+def test_another_format_and_what_it_cannot_hold(zoo_says, entry, tmp_path):
+    from ai_edge_litert.interpreter import Interpreter
+
+    path = tmp_path / "model.tflite"
+    said = zoo_says("export", entry, path, "--format", "litert", "--signatures", "both", "--json")
+    assert said.json["written"] == [str(path), str(tmp_path / "model.preprocessing")]
+    assert "'litert' holds no strings" in said.json["notes"][0]
+    names = set(Interpreter(str(path)).get_signature_list())
+    assert names == {"serving_default", "clicked", "kind", "price", "tags"}
+
+
+def test_an_unknown_task_is_named(mistake, entry, tmp_path):
+    message = mistake("export", entry, tmp_path / "served", "--tasks", "shoes")
+    assert "`tasks` must be a list of the model's tasks" in message and "shoes" in message
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,59 @@
+"""Formats for other runtimes: ONNX, LiteRT and OpenVINO, each from a SavedModel on the way.
+
+None of them holds strings. What a model makes of them is left out there, and written apart.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mtl_keras.export.part import Part
+from mtl_keras.export.saved_model import write_saved_model
+
+Named = Mapping[str, Sequence[str]]
+OPSET = 18
+
+
+def write_onnx(part: Part, path: Path, named: Named, batch_size: int | None) -> None:
+    """One graph from the inputs to the outputs by name; needs `tf2onnx` and `onnx`."""
+    import tensorflow as tf
+    import tf2onnx
+
+    specs = part.specs(batch_size)
+    specs = [tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in specs.items()]
+    with _saved_model(part, named, batch_size) as folder:
+        (name,) = named
+        loaded = tf.saved_model.load(folder)
+        signature = loaded.signatures[name]
+
+        @tf.function(input_signature=specs, autograph=False)
+        def function(*values):
+            return signature(**{s.name: value for s, value in zip(specs, values, strict=True)})
+
+        tf2onnx.convert.from_function(function, specs, opset=OPSET, output_path=os.fspath(path))
+
+
+def write_litert(part: Part, path: Path, named: Named, batch_size: int | None) -> None:
+    """All signatures in one file, of LiteRT's own operations."""
+    import tensorflow as tf
+
+    with _saved_model(part, named, batch_size) as folder:
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, list(named))
+        path.write_bytes(converter.convert())
+
+
+def write_openvino(part: Part, path: Path, named: Named, batch_size: int | None) -> None:
+    """The graph, `.xml`, and beside it the weights, `.bin`; needs `openvino`."""
+    import openvino
+
+    with _saved_model(part, named, batch_size) as folder:
+        openvino.save_model(openvino.convert_model(folder), path, compress_to_fp16=False)
+
+
+@contextmanager
+def _saved_model(part, named, batch_size) -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        write_saved_model(part, folder, named, batch_size)
+        yield folder
