@@ -348,7 +348,7 @@ class MultiTaskModel(keras.Model):
 
         A SavedModel takes raw inputs, strings too. The other formats hold no strings: where the
         model reads some, the file takes what the preprocessing makes of them, a SavedModel
-        beside it, `<filepath stem>.preprocessing`, gives that, and a warning says so.
+        beside it, `<filepath>.preprocessing`, gives that, and a warning says so.
 
         Args:
             filepath: new folder or file; it appears whole or not at all. Ends in ".onnx",

@@ -66,7 +66,7 @@ def _write_portable(part, path, format, signatures, batch_size):
     if part.takes_strings:
         before, part = part.without_strings()
     named = tasks_by_signature(part, signatures, "serving_default")
-    beside = path.with_suffix(".preprocessing")
+    beside = path.with_name(f"{path.name}.preprocessing")
     with ExitStack() as outputs:
         # What is entered last appears first: the model, once all else is there.
         temporary = outputs.enter_context(atomic_output(path))

@@ -1,7 +1,6 @@
 """Exported models, asked by real runtimes in processes without our packages."""
 
 import os
-import shutil
 import subprocess
 import sys
 import warnings
@@ -59,12 +58,7 @@ def folder(tmp_path_factory, request):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 both = "both" if format == "litert" else "joint"
-                model.export(own / f"{format}_model.{suffix}", format, signatures=both)
-            for file in own.glob(f"{format}_model.*"):
-                if file.suffix == ".preprocessing":
-                    shutil.rmtree(file)
-                else:
-                    file.rename(own / f"model{file.suffix}")
+                model.export(own / f"model.{suffix}", format, signatures=both)
     return root
 
 
@@ -219,7 +213,7 @@ def test_what_a_format_cannot_hold_lies_beside_it_and_is_said(tmp_path):
     model = zoo.shared_trunk(tasks(), features, trunk=[4])
     with pytest.warns(UserWarning, match=r"'onnx' holds no strings: .*preprocessing.*age, job"):
         written = model.export(tmp_path / "model.onnx", "onnx")
-    assert [path.name for path in written] == ["model.onnx", "model.preprocessing"]
+    assert [path.name for path in written] == ["model.onnx", "model.onnx.preprocessing"]
     assert all(path.exists() for path in written)
     before = tf.saved_model.load(str(written[1])).signatures["serving_default"]
     specs = before.structured_input_signature[1]
@@ -291,7 +285,7 @@ def test_a_signature_cannot_be_named_like_what_a_saved_model_has(tmp_path, name)
 
 
 @on_tensorflow
-@pytest.mark.parametrize("blocked", ["model.onnx", "model.preprocessing"])
+@pytest.mark.parametrize("blocked", ["model.onnx", "model.onnx.preprocessing"])
 def test_nothing_is_overwritten(tmp_path, blocked):
     features, _ = shop()
     (tmp_path / blocked).mkdir()

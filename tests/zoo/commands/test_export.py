@@ -85,7 +85,7 @@ def test_another_format_and_what_it_cannot_hold(zoo_says, entry, tmp_path):
 
     path = tmp_path / "model.tflite"
     said = zoo_says("export", entry, path, "--format", "litert", "--signatures", "both", "--json")
-    assert said.json["written"] == [str(path), str(tmp_path / "model.preprocessing")]
+    assert said.json["written"] == [str(path), str(tmp_path / "model.tflite.preprocessing")]
     assert "'litert' holds no strings" in said.json["notes"][0]
     names = set(Interpreter(str(path)).get_signature_list())
     assert names == {"serving_default", "clicked", "kind", "price", "tags"}
