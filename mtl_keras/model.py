@@ -14,6 +14,7 @@ from mtl_keras.batches import (
     is_stream,
     tensors_of_strings,
 )
+from mtl_keras.change import Changeable
 from mtl_keras.data import MixedBatches
 from mtl_keras.export.write import write
 from mtl_keras.gradients import training_step
@@ -28,7 +29,7 @@ from mtl_keras.tasks import Task, checked_tasks
 
 
 @keras.saving.register_keras_serializable(package="mtl_keras")
-class MultiTaskModel(keras.Model):
+class MultiTaskModel(Changeable, keras.Model):
     """A Functional model with one output a task, trained by plain `model.fit`.
 
     Losses, metrics and loss weights come from the tasks. A task that a batch has no labels

@@ -119,7 +119,8 @@ class Sharing:
     def from_config(cls, config: dict) -> "Sharing":
         """The inverse of `get_config`."""
         revive = keras.saving.deserialize_keras_object
-        return cls(**{k: revive(v) if isinstance(v, dict) else v for k, v in config.items()})
+        config = {k: revive(v) if isinstance(v, dict) else v for k, v in config.items()}
+        return cls(**config | {"towers": _read_towers(config["towers"])})
 
     def __repr__(self):
         return f"{type(self).__name__}({self.strength!r})"
@@ -148,6 +149,15 @@ def saved_strength(strength: Any) -> Any:
 
 def _listed(value):
     return [value] if isinstance(value, str) else list(value)
+
+
+def _read_towers(towers):
+    """Towers as they were given; JSON makes lists of tuples."""
+    if not isinstance(towers, list):
+        return towers
+    parts = [tuple(part) if isinstance(part, list) else part for part in towers]
+    patterns = [part for part in parts if isinstance(part, tuple) or "{task}" in part]
+    return parts if patterns else tuple(parts)
 
 
 def _checked_towers(towers):

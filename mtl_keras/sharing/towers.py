@@ -20,7 +20,7 @@ def corresponding_weights(model: Any, towers: str | Sequence) -> dict[str, tuple
     """
     groups = {}
     for part in towers if isinstance(towers, list) else [towers]:
-        names = _names(part, [task.name for task in model.tasks])
+        names = tower_names(part, [task.name for task in model.tasks])
         found = [_weights(_layer(model, name, towers), name) for name in names]
         common = [path for path in found[0] if all(path in tower for tower in found)]
         if not common:
@@ -49,7 +49,8 @@ def checked_shapes(path: str, variables: tuple) -> tuple:
     return variables
 
 
-def _names(part, tasks):
+def tower_names(part: str | Sequence[str], tasks: Sequence[str]) -> list[str]:
+    """The names of the towers' layers: of a pattern, one a task."""
     if isinstance(part, str):
         return [part.format(task=task) for task in tasks]
     return list(part)

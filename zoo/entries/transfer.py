@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
-
 from mtl_keras import MultiTaskModel, Task
+from mtl_keras.change import head_input
 from mtl_keras.tasks import checked_tasks
 
 
@@ -43,7 +42,7 @@ def with_tasks(
     """
     tasks = checked_tasks(tasks)
     donors = _donors(model, tasks, like)
-    read = {name: _what_head_reads(model, name) for name in set(donors.values())}
+    read = {name: head_input(model, name) for name in set(donors.values())}
     kept = {layer.name for layer in model.layers} - {task.name for task in model.tasks}
     outputs = {}
     for task in tasks:
@@ -76,14 +75,3 @@ def _donors(model, tasks, like):
             f"`like` must say which of the tasks {names} a new one is like. Received: like={like!r}"
         )
     return donors
-
-
-def _what_head_reads(model, task):
-    for name in (task, f"{task}_logits"):
-        layer = next((layer for layer in model.layers if layer.name == name), None)
-        if layer and layer.weights and isinstance(layer.input, keras.KerasTensor):
-            return layer.input
-    raise ValueError(
-        "`model` must have heads that are layers named after its tasks, of one input each. "
-        f"Received: none for '{task}'"
-    )

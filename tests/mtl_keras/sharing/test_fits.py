@@ -299,3 +299,19 @@ def test_corresponding_weights_are_those_at_one_path():
     for position, group in enumerate(found.values()):
         for variable, tower in zip(group, towers(model), strict=True):
             np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), tower[position])
+
+
+@pytest.mark.parametrize(
+    "towers",
+    [
+        ("clicked_tower", "price_tower"),
+        ["{task}_tower", ("clicked", "price")],
+        [("clicked_tower", "price_tower"), ("clicked", "price")],
+        "{task}_tower",
+    ],
+)
+def test_named_towers_are_saved(tmp_path, towers):
+    model = pair(L2Sharing(1.0, towers=towers))
+    model.save(tmp_path / "model.keras")
+    (penalty,) = keras.saving.load_model(tmp_path / "model.keras").sharing
+    assert penalty.towers == towers and type(penalty.towers) is type(towers)
