@@ -3,7 +3,18 @@
 Classes are registered on import, so that `keras.saving.load_model` needs no custom objects.
 """
 
-from mtl_keras import balancing, callbacks, data, labels, layers, losses, metrics, sharing, tasks
+from mtl_keras import (
+    balancing,
+    callbacks,
+    data,
+    labels,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    sharing,
+    tasks,
+)
 from mtl_keras.labels import LabelSpec
 from mtl_keras.losses import MaskedLoss
 from mtl_keras.metrics import MaskedAUC, MaskedMetric, TaskScore, delta_m
@@ -44,6 +55,7 @@ __all__ = [
     "layers",
     "losses",
     "metrics",
+    "optimizers",
     "sharing",
     "tasks",
 ]

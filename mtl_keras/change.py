@@ -160,7 +160,8 @@ def _carry(old: Mapping[str, Any], new: Iterable[Any]) -> None:
         kept = old.get(variable.path)
         # One number a task: not of the same tasks any more.
         if kept is not None and kept.shape == variable.shape:
-            variable.assign(kept)
+            # A copy: JAX gives a step the memory of what it was given, here that of both models.
+            variable.assign(keras.ops.convert_to_numpy(kept))
 
 
 def _arguments(model, new):
@@ -250,7 +251,7 @@ def set_trainable(model: keras.Model, parts: Sequence[str], trainable: bool) -> 
     """
     if not parts:
         raise ValueError(f"Name one part or more, of {part_names(model)}. Received: none")
-    for layer in [layer for part in parts for layer in _layers_of(model, part)]:
+    for layer in [layer for part in parts for layer in layers_of(model, part)]:
         layer.trainable = trainable
     recompile(model)
 
@@ -261,7 +262,12 @@ def part_names(model: keras.Model) -> list[str]:
     return ["trunk", "heads", *heads, *(layer.name for layer in model.layers if layer.weights)]
 
 
-def _layers_of(model, part):
+def layers_of(model: keras.Model, part: str) -> list[keras.layers.Layer]:
+    """The layers of a part of a model, see `part_names`.
+
+    Raises:
+        ValueError: for a part that the model does not have.
+    """
     heads = {task.name: heads_of(model, task.name) for task in model.tasks}
     of_heads = [layer for own in heads.values() for layer in own]
     if part == "heads":

@@ -23,6 +23,7 @@ from mtl_keras.guard import TrainingGuard, check_logs
 from mtl_keras.layers.layer_metric import LayerMetric
 from mtl_keras.metrics import TaskScore
 from mtl_keras.objective import Objective
+from mtl_keras.optimizers import PerPart
 from mtl_keras.sharing import Sharing
 from mtl_keras.soft_sharing import SoftSharing
 from mtl_keras.tasks import Task, checked_tasks
@@ -124,7 +125,7 @@ class MultiTaskModel(Changeable, keras.Model):
         """Takes losses, weights and metrics from the tasks where they are not given here.
 
         Args:
-            optimizer: Keras optimizer.
+            optimizer: Keras optimizer, or `mtl_keras.optimizers.per_part`.
             loss: dict by task, or a loss for all of them, instead of the tasks' own.
             loss_weights: dict by task of numbers, not negative. A task that is not in it
                 keeps its own weight, 1 unless said otherwise.
@@ -155,13 +156,16 @@ class MultiTaskModel(Changeable, keras.Model):
         Raises:
             ValueError: for unknown tasks, bad weights, or equal names of metrics.
         """
-        optimizer = keras.optimizers.get(optimizer)
+        if not isinstance(optimizer, PerPart):
+            optimizer = keras.optimizers.get(optimizer)
         objective = Objective(self.tasks, loss, loss_weights, metrics, weighted_metrics, score)
         step = BalancedStep(self, balancer, balancer_every, scope, gramian, row_tasks)
         soft = SoftSharing(self, sharing)
         objective.arguments |= {"optimizer": optimizer, **step.arguments, **soft.arguments}
         objective.arguments |= options
         self._objective, self._balanced_step, self.soft_sharing = objective, step, soft
+        if isinstance(optimizer, PerPart):
+            optimizer = optimizer.for_model(self)
         super().compile(optimizer=optimizer, **options)
 
     def _compiled_objective(self) -> Objective:

@@ -21,8 +21,9 @@ if OWNS_CACHE:
 
 # On JAX these are marked slow: eager training and export, which compile most, half precision and
 # several steps an execution a second time, models of one task, long training runs, training of
-# pretrained entries, the proofs that the suites find broken layers, and what tests of layers say
-# beyond their conformance suite. `KERAS_BACKEND=jax pytest -m slow` runs them.
+# pretrained entries and of changed models, an optimizer a part, the proofs that the suites find
+# broken layers, and what tests of layers say beyond their conformance suite.
+# `KERAS_BACKEND=jax pytest -m slow` runs them.
 SLOW_ON_JAX = (
     "test_layer_suite.py",
     "-fit_step]",
@@ -52,6 +53,9 @@ SLOW_ON_JAX = (
     "[all kinds, named features-mixed_precision_trains]",
     "[all kinds, named features-steps_per_execution",
     "[all kinds, named features-loaded_model_trains",
+    "test_optimizers.py",
+    "test_change.py::test_the_next_step",
+    "test_change.py::test_what_is_frozen",
     "test_presets.py::test_an_entry_is_ready_to_train_on",
     "test_presets.py::test_new_heads_take_the_place",
 )
