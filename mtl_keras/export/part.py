@@ -13,16 +13,20 @@ class Part:
     """A function from named inputs to some tasks' outputs, cut from a Functional model.
 
     Args:
-        inputs: input name to tensor of the graph.
+        inputs: tensors of the graph, in any structure; each has a name.
         outputs: task name to tensor of the graph.
+        names: names of the inputs, as `keras.tree.flatten` orders them; default their own.
 
     Attributes:
-        inputs: see there.
-        outputs: see there.
+        structure: the inputs as they were given.
+        inputs: input name to tensor.
+        outputs: task name to tensor.
     """
 
-    def __init__(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]):
-        self.inputs, self.outputs = dict(inputs), dict(outputs)
+    def __init__(self, inputs: Any, outputs: Mapping[str, Any], names: Sequence[str] = ()):
+        flat = keras.tree.flatten(inputs)
+        self.structure, self.outputs = inputs, dict(outputs)
+        self.inputs = dict(zip(names or [x.name for x in flat], flat, strict=True))
         run, self._nodes = between(list(self.inputs.values()), self.outputs)
         # Layers shall know that they do not train.
         self._run = CallContext(run)
@@ -41,16 +45,25 @@ class Part:
                 f"`tasks` must be a list of the model's tasks, {list(outputs)}. "
                 f"Received: tasks={tasks!r}"
             )
-        inputs = {tensor.name: tensor for tensor in keras.tree.flatten(model.inputs)}
-        return cls(inputs, {name: outputs[name] for name in names})
+        # What a client of Keras gives the model, a tensor, a list or a dict, it gives the export.
+        return cls(model._inputs_struct, {name: outputs[name] for name in names})
 
     def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The outputs for values of all inputs, as in inference."""
         return self._run([values[name] for name in self.inputs], training=False)
 
-    def only(self, task: str) -> "Part":
-        """The same inputs, one task."""
-        return Part(self.inputs, {task: self.outputs[task]})
+    def flat(self, x: Any) -> dict[str, Any]:
+        """Values of the inputs by name, from values in their structure."""
+        return dict(zip(self.inputs, keras.tree.flatten(x), strict=True))
+
+    def packed(self, values: Mapping[str, Any]) -> Any:
+        """Values in the structure of the inputs, from values by name."""
+        return keras.tree.pack_sequence_as(self.structure, [values[name] for name in self.inputs])
+
+    def only(self, tasks: Sequence[str]) -> "Part":
+        """The same inputs, some of the tasks."""
+        outputs = {task: self.outputs[task] for task in tasks}
+        return Part(self.structure, outputs, list(self.inputs))
 
     @property
     def layers(self) -> list[Any]:
@@ -86,7 +99,7 @@ class Part:
         _, before = between(list(self.inputs.values()), made)
         raw = {id(x) for node in before for x in node.arguments.keras_tensors}
         raw = {name: x for name, x in self.inputs.items() if id(x) in raw}
-        return Part(raw, made), Part(cut, self.outputs)
+        return _named(raw, made), _named(cut, self.outputs)
 
     def specs(self, batch_size: int | None = None) -> dict[str, keras.InputSpec]:
         """Shape and type of each input, with the batch.
@@ -100,3 +113,9 @@ class Part:
             name: keras.InputSpec(dtype=x.dtype, shape=(batch_size, *x.shape[1:]), name=name)
             for name, x in self.inputs.items()
         }
+
+
+def _named(inputs, outputs):
+    # Tensors in between have names that several may share: a dict, in the order of its names.
+    inputs = {name: inputs[name] for name in sorted(inputs)}
+    return Part(inputs, outputs, list(inputs))

@@ -103,10 +103,13 @@ class _Endpoints:
     def add(self, name: str, tasks: Sequence[str]) -> Callable:
         """A function from the inputs by name to these tasks."""
         if keras.backend.backend() == "tensorflow":
-            function = _cut(self._whole, self.specs, tasks)
-            return self.archive.add_endpoint(name, function)
-        own = Part(self.part.inputs, {task: self.part.outputs[task] for task in tasks})
-        return self.archive.add_endpoint(name, own.__call__, [self.specs])
+            return self.archive.add_endpoint(name, _cut(self._whole, self.part, self.specs, tasks))
+        own = self.part.only(tasks)
+
+        def function(x):
+            return own(own.flat(x))
+
+        return self.archive.add_endpoint(name, function, [own.packed(self.specs)])
 
     def add_examples(self, serve: Callable) -> None:
         """As `serve`, from serialized `tf.Example`; not for inputs whose shape is not known."""
@@ -120,7 +123,7 @@ class _Endpoints:
         def examples(examples):
             found = tf.io.parse_example(examples, features)
             x = {name: tf.cast(found[name], spec.dtype) for name, spec in self.specs.items()}
-            return serve(x)
+            return serve(self.part.packed(x))
 
         examples.get_concrete_function(tf.TensorSpec((self.batch_size,), "string", EXAMPLES))
         self.archive.add_endpoint(EXAMPLES, examples)
@@ -137,21 +140,19 @@ def _traced(part, specs):
     )
 
 
-def _cut(whole, specs, tasks):
+def _cut(whole, part, specs, tasks):
     """A tf.function of these tasks, with nothing in it that they do not need."""
     import tensorflow as tf
 
     feeds = whole.inputs[: len(specs)]
     cut = whole.prune(feeds, {task: whole.structured_outputs[task] for task in tasks})
 
-    # One dict, as Keras's layer for SavedModels gives it.
     @tf.function(autograph=False)
     def signature(x):
-        return cut(*(x[name] for name in specs))
+        return cut(*part.flat(x).values())
 
-    signature.get_concrete_function(
-        {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in specs.items()}
-    )
+    given = {name: tf.TensorSpec(own.shape, own.dtype, name) for name, own in specs.items()}
+    signature.get_concrete_function(part.packed(given))
     return signature
 
 
