@@ -68,7 +68,13 @@ BUILDERS = {
 }
 
 
-@pytest.mark.parametrize("builder", BUILDERS)
+SLOWER = ("progressive_layered_extraction", "task_attention")
+
+
+@pytest.mark.parametrize(
+    "builder",
+    [pytest.param(name, marks=pytest.mark.slow) if name in SLOWER else name for name in BUILDERS],
+)
 def test_the_next_step_is_that_of_a_model_that_lacks_the_labels(builder):
     build = functools.partial(trained, getattr(zoo, builder), **BUILDERS[builder])
     model, other = build(), build()

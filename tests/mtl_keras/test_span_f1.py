@@ -162,7 +162,7 @@ def token_model(jit_compile, length=12):
     inputs = keras.Input((length,), dtype="int32")
     vectors = keras.layers.Embedding(len(TAGS) + 1, 8, mask_zero=True)(inputs)
     model = mtl.MultiTaskModel(inputs, {"slots": task.build_head()(vectors)}, tasks=[task])
-    model.compile(keras.optimizers.Adam(0.1), jit_compile=jit_compile)
+    model.compile(keras.optimizers.Adam(0.05), jit_compile=jit_compile)
     return model
 
 
@@ -179,6 +179,7 @@ def token_model(jit_compile, length=12):
     ],
 )
 def test_a_task_is_scored_by_it(jit_compile):
+    keras.utils.set_random_seed(0)
     labels, _ = draw(rows=64, missing=0.0)
     model = token_model(jit_compile)
     # Ids tell the tag; 0 is padding, and masked.

@@ -121,6 +121,7 @@ def test_inputs_may_be_features_or_tensors():
     assert model.predict({"z": NUMBERS, "r": POSITIONS}, verbose=0)["energy"].shape == (3, 1)
 
 
+@pytest.mark.slow
 def test_it_learns_a_sum_over_pairs():
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(1)

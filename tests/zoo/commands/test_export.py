@@ -69,6 +69,7 @@ def test_an_existing_path_is_refused(mistake, entry, tmp_path):
     assert (tmp_path / "old").read_text() == "kept"
 
 
+@pytest.mark.slow
 def test_some_tasks_alone_a_signature_each(zoo_says, entry, tmp_path):
     import tensorflow as tf
 
