@@ -60,7 +60,7 @@ def run(batch_size):
 
 
 # Not an odd size: Keras 3.15 itself cannot split one between two replicas.
-@pytest.mark.parametrize("batch_size", [24, 20])
+@pytest.mark.parametrize("batch_size", [pytest.param(24, marks=pytest.mark.slow), 20])
 def test_two_replicas_report_and_train_as_one_device(batch_size):
     (logs, weights), (mirrored_logs, mirrored_weights) = run(batch_size)
     # Sums in another order.

@@ -151,6 +151,7 @@ def test_a_seed_repeats_the_run(first, tmp_path, without_export):
     assert written[0] == written[1]
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run(first, tmp_path, without_export):
     other = run(tmp_path / "other", seed=1)
     assert other.results["test_auc"] != first.results["test_auc"]

@@ -29,7 +29,7 @@ SUFFIXES = {"onnx": "onnx", "litert": "tflite", "openvino": "xml"}
 RUNTIMES = ("tensorflow", "tfsm", "onnx", "litert", "openvino", "openvino_reader")
 
 
-FEW = ("mixture_with_strings", "texts")
+FEW = ("mixture_with_strings",)
 OTHERS = tuple(name for name in CASES if name not in FEW)
 
 

@@ -81,7 +81,9 @@ def data(shape):
     "policy",
     [p if p == "float32" else pytest.param(p, marks=pytest.mark.slow) for p in POLICIES],
 )
-@pytest.mark.parametrize("build", [convolutional, transformer])
+@pytest.mark.parametrize(
+    "build", [convolutional, pytest.param(transformer, marks=pytest.mark.slow)]
+)
 def test_every_family_trains(build, policy):
     if policy != "float32" and keras.backend.backend() != "tensorflow":
         # Minutes of compilation; the suite of each layer runs in half precision everywhere.

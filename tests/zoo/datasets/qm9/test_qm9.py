@@ -149,6 +149,7 @@ def test_the_builder_gives_what_is_published_to_the_last_digit(data_dir):
         )
 
 
+@pytest.mark.slow
 def test_a_model_trains_on_it(data_dir):
     data = zoo.datasets.load("qm9", data_dir=data_dir, batch_size=4)
     model = zoo.shared_trunk(data.tasks, data.features, [4])
