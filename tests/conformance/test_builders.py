@@ -1,7 +1,8 @@
 """Every builder passes the model suite, with 1, 2 and 5 tasks of mixed kinds.
 
 What an architecture can fail most easily runs always, with two tasks: the SavedModel on TensorFlow,
-going on after a load on JAX, and the rest on PyTorch, which compiles nothing. `pytest -m slow tests/conformance/test_builders.py` runs the rest.
+going on after a load on JAX, and the rest on PyTorch, which compiles nothing.
+`pytest -m slow tests/conformance/test_builders.py` runs all.
 """
 
 import keras
