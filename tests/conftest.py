@@ -56,6 +56,11 @@ SLOW_ON_JAX = (
     "test_optimizers.py",
     "test_change.py::test_the_next_step",
     "test_change.py::test_what_is_frozen",
+    "test_change.py::test_penalties",
+    "test_change.py::test_freezing",
+    "test_change.py::test_changed_models",
+    "test_span_f1.py::test_a_task_is_scored_by_it[False]",
+    "test_span_f1.py::test_counts_add_up",
     "test_presets.py::test_an_entry_is_ready_to_train_on",
     "test_presets.py::test_new_heads_take_the_place",
 )
