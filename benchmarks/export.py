@@ -17,18 +17,17 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
 from rich.progress import track
 
-TESTS = Path(__file__).parents[1] / "tests" / "mtl_keras" / "export"
+TESTS = Path(__file__).parents[1] / "tests"
 FORMATS = {
-    "tf_saved_model": ("saved_model", ("tensorflow", "tfsm", "openvino_reader")),
-    "onnx": ("model.onnx", ("onnx",)),
-    "litert": ("model.tflite", ("litert",)),
-    "openvino": ("model.xml", ("openvino",)),
+    "tf_saved_model": ("tensorflow", "tfsm", "openvino_reader"),
+    "onnx": ("onnx",),
+    "litert": ("litert",),
+    "openvino": ("openvino",),
 }
 RUNTIMES = {
     "tensorflow": "TensorFlow alone",
@@ -46,7 +45,7 @@ def formats(options: argparse.Namespace) -> None:
     found = {backend: _of_backend(backend) for backend in BACKENDS if _installed(backend)}
     print(f"| format | runtime | {' | '.join(BACKENDS[backend] for backend in found)} |")
     print("|---|---|" + "---|" * len(found))
-    for format, (_, runtimes) in FORMATS.items():
+    for format, runtimes in FORMATS.items():
         for runtime in runtimes:
             cells = [cells[format, runtime] for cells in found.values()]
             print(f"| {format} | {RUNTIMES[runtime]} | {' | '.join(cells)} |")
@@ -61,7 +60,7 @@ def _of_backend(backend):
         _run([__file__, "write", folder], backend)
         models = sorted(Path(folder).iterdir())
         cells = {}
-        asked = [(format, own) for format, (_, runtimes) in FORMATS.items() for own in runtimes]
+        asked = [(format, own) for format, runtimes in FORMATS.items() for own in runtimes]
         for format, runtime in track(asked, f"runtimes, {BACKENDS[backend]}"):
             cells[format, runtime] = _cell(folder, models, format, runtime)
         return cells
@@ -71,7 +70,11 @@ def _cell(folder, models, format, runtime):
     refusals = {(own / f"{format}.refused").exists() for own in models}
     if refusals == {True}:
         return "refused"
-    process = _run(["-I", str(TESTS / "client.py"), runtime, folder], "tensorflow", check=False)
+    process = _run(
+        ["-I", str(TESTS / "conformance" / "export_client.py"), runtime, folder],
+        "tensorflow",
+        check=False,
+    )
     if process.returncode:
         return f"fails: {_reason(process.stderr)}"
     apart = [_difference(own, runtime) for own in models]
@@ -104,45 +107,17 @@ def _run(arguments, backend, check=True):
 
 def write(options: argparse.Namespace) -> None:
     """Writes the models of the tests, those that this backend can build, in every format."""
-    warnings.simplefilter("ignore")
-    sys.path.insert(0, str(TESTS))
     import keras
-    from exported_models import CASES
 
-    from mtl_keras.export.part import Part
+    from conformance.exported_models import CASES, write_case
 
     for name, case in CASES.items():
         strings = any(values.dtype == object for values in case.x.values())
         if strings and keras.backend.backend() != "tensorflow":
             continue
-        model, folder = case.model(), Path(options.folder) / name
-        folder.mkdir()
-        np.savez(folder / "input.npz", **case.x)
-        np.savez(folder / "expected.npz", **model.predict(case.x, verbose=0))
-        for format, (file, _) in FORMATS.items():
-            several = "both" if format in ("tf_saved_model", "litert") else "joint"
-            try:
-                model.export(folder / file, format, signatures=several)
-            except ValueError:
-                (folder / f"{format}.refused").touch()
-        _write_numbers(Part.of(model), case.x, folder)
-
-
-def _write_numbers(part, x, folder):
-    """The inputs of formats without strings, and the SavedModel that OpenVINO reads."""
-    import keras
-
-    from mtl_keras.export.saved_model import tasks_by_signature, write_saved_model
-
-    numbers = dict(x)
-    if part.takes_strings:
-        before, part = part.without_strings()
-        made = before({name: keras.ops.convert_to_tensor(x[name]) for name in before.inputs})
-        numbers |= {name: keras.ops.convert_to_numpy(value) for name, value in made.items()}
-    typed = {name: numbers[name].astype(own.dtype) for name, own in part.inputs.items()}
-    np.savez(folder / "numbers.npz", **typed)
-    if keras.backend.backend() != "torch":
-        write_saved_model(part, folder / "numbers", tasks_by_signature(part, "joint"))
+        folder = Path(options.folder) / name
+        for format in write_case(case, folder):
+            (folder / f"{format}.refused").touch()
 
 
 def signatures(options: argparse.Namespace) -> None:
@@ -151,6 +126,7 @@ def signatures(options: argparse.Namespace) -> None:
 
     import mtl_keras as mtl
     import zoo
+    from conformance.exported_models import operations
 
     tasks = [mtl.BinaryTask(f"task_{i}") for i in range(8)]
     experts = {"experts": 4, "expert_units": [128], "towers": [64]}
@@ -175,20 +151,8 @@ def signatures(options: argparse.Namespace) -> None:
                 signature = loaded[own]
                 times = [_milliseconds(signature, rows, options.requests) for rows in (1, 256)]
                 said = "all tasks" if own == "serve" else "one task; all and each stored"
-                cells = [f"{_operations(signature):,}", *(f"{ms:.2f}" for ms in times)]
+                cells = [f"{len(operations(signature)):,}", *(f"{ms:.2f}" for ms in times)]
                 print(f"| `{name}` | {said} | {' | '.join(cells)} | {stored[kind]:.2f} |")
-
-
-def _operations(signature):
-    graph = signature.graph.as_graph_def()
-    functions = {function.signature.name: function for function in graph.library.function}
-    count, waiting = 0, list(graph.node)
-    while waiting:
-        node = waiting.pop()
-        count += 1
-        called = node.attr["f"].func.name if "f" in node.attr else ""
-        waiting.extend(functions[called].node_def if called in functions else ())
-    return count
 
 
 def _milliseconds(signature, rows, requests):
@@ -215,6 +179,7 @@ def main() -> None:
     command.add_argument("folder")
     command.set_defaults(run=write)
     options = parser.parse_args()
+    sys.path.insert(0, str(TESTS))
     options.run(options)
 
 

@@ -11,7 +11,7 @@ import keras
 from mtl_keras.batches import by_task
 from mtl_keras.metrics import TaskScore
 from mtl_keras.sharing.towers import tower_names
-from mtl_keras.tasks import Task
+from mtl_keras.tasks import Task, checked_task_names
 
 
 class Changeable:
@@ -30,12 +30,8 @@ class Changeable:
         Raises:
             ValueError: for no task, or one that the model does not have.
         """
-        names, known = list(tasks), {task.name: task for task in self.tasks}
-        if isinstance(tasks, str) or not names or not set(names) <= set(known):
-            raise ValueError(
-                f"`tasks` must be a list of the model's tasks, {list(known)}. "
-                f"Received: tasks={tasks!r}"
-            )
+        known = {task.name: task for task in self.tasks}
+        names = checked_task_names(tasks, list(known))
         outputs = {name: self.output[name] for name in names}
         return with_outputs(self, outputs, [known[name] for name in names], changes)
 
@@ -80,7 +76,7 @@ class Changeable:
         >>> [task.name for task in both.tasks], both.loss_weights
         (['clicked', 'price'], {'clicked': 1.0, 'price': 0.1})
         """
-        output = new_head(self, task, head, like)
+        output = new_head(self, task, head, self.tasks[0].name if like is None else like)
         return with_outputs(self, {**self.output, task.name: output}, [*self.tasks, task], changes)
 
     def freeze(self, *parts: str) -> None:
@@ -135,24 +131,27 @@ def recompile(model: keras.Model) -> None:
     """Compiles a model as it is compiled, so that what trains is read anew; no state is lost."""
     if not model.compiled:
         return
-    optimizer = model.optimizer
-    states = [_by_path(state) for state in (model.balancer_state, model.sharing_state) if state]
+    optimizer, kept = model.optimizer, _by_path(_states(model))
     model.compile(**keras.saving.deserialize_keras_object(model.get_compile_config()))
     carry_optimizer(optimizer, model)
-    for state in (model.balancer_state, model.sharing_state):
-        for old in states if state else ():
-            _carry(old, state.variables)
+    _carry(kept, _states(model))
 
 
 def carry_optimizer(optimizer: Any, model: keras.Model) -> None:
     """Builds the model's optimizer with what another one keeps of the same weights."""
     model.optimizer.build(model.trainable_variables)
     if optimizer.built:
-        _carry(_by_path(optimizer), model.optimizer.variables)
+        _carry(_by_path(optimizer.variables), model.optimizer.variables)
 
 
-def _by_path(holder):
-    return {variable.path: variable for variable in holder.variables}
+def _states(model):
+    """The variables of the balancer and of the penalties."""
+    states = (model.balancer_state, model.sharing_state)
+    return [variable for state in states if state for variable in state.variables]
+
+
+def _by_path(variables):
+    return {variable.path: variable for variable in variables}
 
 
 def _carry(old: Mapping[str, Any], new: Iterable[Any]) -> None:
@@ -215,23 +214,31 @@ def heads_of(model: keras.Model, task: str) -> list[keras.layers.Layer]:
     return [layer for layer in model.layers if layer.name in names]
 
 
-def new_head(model: keras.Model, task: Task, head: Any, like: str | None) -> Any:
+def new_head(
+    model: keras.Model, task: Task, head: Any, like: str, dropped: Sequence[str] = ()
+) -> Any:
     """The output of a new head on what the head of another task reads.
+
+    Args:
+        model: the model.
+        task: the new task.
+        head: widths or a layer, where the task has no head of its own.
+        like: the other task.
+        dropped: names of tasks whose heads will not be in the new model.
 
     Raises:
         ValueError: for a task named like a task, a layer or an input, an unknown one in `like`,
             and labels of rows where the other labels positions, or the other way round.
     """
     names = [own.name for own in model.tasks]
-    like = names[0] if like is None else like
     if like not in names:
         raise ValueError(
             f"`like` must be one of the tasks {names}, whose part of the network the new one "
             f"continues. Received: like={like!r}"
         )
-    if task.name in {layer.name for layer in model.layers}:
+    if task.name in {layer.name for layer in model.layers} - {*dropped}:
         raise ValueError(
-            "`task` must not be named like a task, a layer or an input of the model. "
+            "`task` must not be named like a layer or an input of the model, or another task. "
             f"Received: {task.name!r}"
         )
     features = head_input(model, like)
@@ -259,7 +266,8 @@ def set_trainable(model: keras.Model, parts: Sequence[str], trainable: bool) -> 
 def part_names(model: keras.Model) -> list[str]:
     """What parts of a model are called: "trunk", "heads", a task's head, a layer."""
     heads = [f"heads/{task.name}" for task in model.tasks if heads_of(model, task.name)]
-    return ["trunk", "heads", *heads, *(layer.name for layer in model.layers if layer.weights)]
+    layers = [layer.name for layer in model.layers if layer.weights]
+    return list(dict.fromkeys(["trunk", "heads", *heads, *layers]))
 
 
 def layers_of(model: keras.Model, part: str) -> list[keras.layers.Layer]:

@@ -1,8 +1,6 @@
 """MultiTaskModel: a Functional Keras model that knows its tasks."""
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,7 +14,7 @@ from mtl_keras.batches import (
 )
 from mtl_keras.change import Changeable
 from mtl_keras.data import MixedBatches
-from mtl_keras.export.write import write
+from mtl_keras.export.exportable import Exportable
 from mtl_keras.gradients import training_step
 from mtl_keras.gradients.balanced_step import BalancedStep
 from mtl_keras.guard import TrainingGuard, check_logs
@@ -30,7 +28,7 @@ from mtl_keras.tasks import Task, checked_tasks
 
 
 @keras.saving.register_keras_serializable(package="mtl_keras")
-class MultiTaskModel(Changeable, keras.Model):
+class MultiTaskModel(Changeable, Exportable, keras.Model):
     """A Functional model with one output a task, trained by plain `model.fit`.
 
     Losses, metrics and loss weights come from the tasks. A task that a batch has no labels
@@ -337,48 +335,7 @@ class MultiTaskModel(Changeable, keras.Model):
             return callbacks
         return [TrainingGuard(), *more, *keras.tree.flatten(callbacks or [])]
 
-    # -- saving and export
-
-    def export(
-        self,
-        filepath: str | os.PathLike,
-        format: str = "tf_saved_model",
-        verbose: bool = False,
-        *,
-        tasks: Sequence[str] | None = None,
-        signatures: str = "joint",
-        batch_size: int | None = None,
-    ) -> list[Path]:
-        """Writes the model for serving; inputs and outputs bear their names.
-
-        A SavedModel takes raw inputs, strings too. The other formats hold no strings: where the
-        model reads some, the file takes what the preprocessing makes of them, a SavedModel
-        beside it, `<filepath>.preprocessing`, gives that, and a warning says so.
-
-        Args:
-            filepath: new folder or file; it appears whole or not at all. Ends in ".onnx",
-                ".tflite" or ".xml" where it is such a file.
-            format: "tf_saved_model", "onnx", "litert" or "openvino".
-            verbose: whether to print the signatures.
-            tasks: names of the tasks to export; default all. What only others need is left out.
-            signatures: "joint": one signature, all tasks: in a SavedModel `serve`, which is also
-                `serving_default`, and `examples`, the same from serialized `tf.Example` (not
-                where an input has more than one axis of unknown length). "per_task": one a task,
-                named after it, that computes nothing else, the first also as `serving_default`.
-                "both". Variables are stored once. ONNX and OpenVINO hold one: "joint".
-            batch_size: rows of a request; default any number.
-
-        Returns:
-            What was written: the model first, then what lies beside it.
-
-        Raises:
-            FileExistsError: when `filepath`, or what would lie beside it, exists.
-            OSError: when it cannot be written.
-            ValueError: for an unknown format, task or signature, another suffix, and a backend
-                that cannot export the format: PyTorch none, JAX none but the SavedModel.
-            ImportError: when a package that the format needs is not installed.
-        """
-        return write(self, filepath, format, tasks, signatures, batch_size, verbose)
+    # -- saving
 
     def get_config(self) -> dict:
         """The Functional config, and the tasks."""

@@ -383,6 +383,17 @@ def checked_tasks(tasks: Sequence[Task]) -> list[Task]:
     return tasks
 
 
+def checked_task_names(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """`names` as a list; ValueError unless they are some of the `known`, each once."""
+    listed = [] if isinstance(names, str) else list(names)
+    if not listed or len(set(listed)) < len(listed) or not set(listed) <= set(known):
+        raise ValueError(
+            f"`tasks` must be a list of the model's tasks, {list(known)}, each once. "
+            f"Received: tasks={names!r}"
+        )
+    return listed
+
+
 def _checked_name(name):
     identifier = isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name)
     if not identifier or name.startswith(("_", "val_")) or name in RESERVED_NAMES:

@@ -1,4 +1,4 @@
-"""Models for serving: what is written, `part.py`, and how, one format a file.
+"""Models for serving: what of a model, `part.py`, as what, `saved_model.py` and `portable.py`.
 
-`MultiTaskModel.export` is the way in.
+`exportable.py` has `export`, the way in.
 """

@@ -7,6 +7,7 @@ import keras
 
 from mtl_keras.checks import checked_count
 from mtl_keras.gradients.graph import CallContext, between
+from mtl_keras.tasks import checked_task_names
 
 
 class Part:
@@ -39,12 +40,7 @@ class Part:
             ValueError: for no task, or one that the model does not have.
         """
         outputs = model.output
-        names = list(outputs) if tasks is None else list(tasks)
-        if isinstance(tasks, str) or not names or not set(names) <= set(outputs):
-            raise ValueError(
-                f"`tasks` must be a list of the model's tasks, {list(outputs)}. "
-                f"Received: tasks={tasks!r}"
-            )
+        names = list(outputs) if tasks is None else checked_task_names(tasks, list(outputs))
         # What a client of Keras gives the model, a tensor, a list or a dict, it gives the export.
         return cls(model._inputs_struct, {name: outputs[name] for name in names})
 

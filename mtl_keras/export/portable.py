@@ -5,26 +5,27 @@ None of them holds strings. What a model makes of them is left out there, and wr
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from mtl_keras.export.part import Part
 from mtl_keras.export.saved_model import write_saved_model
 
-Named = Mapping[str, Sequence[str]]
+Signatures = Mapping[str, Sequence[str]]
 OPSET = 18
 
 
-def write_onnx(part: Part, path: Path, named: Named, batch_size: int | None) -> None:
+def write_onnx(part: Part, path: Path, signatures: Signatures, batch_size: int | None) -> None:
     """One graph from the inputs to the outputs by name; needs `tf2onnx` and `onnx`."""
     import tensorflow as tf
     import tf2onnx
 
     specs = part.specs(batch_size)
     specs = [tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in specs.items()]
-    with _saved_model(part, named, batch_size) as folder:
-        (name,) = named
+    with _saved_model(part, signatures, batch_size) as folder:
+        (name,) = signatures
         loaded = tf.saved_model.load(folder)
         signature = loaded.signatures[name]
 
@@ -35,25 +36,54 @@ def write_onnx(part: Part, path: Path, named: Named, batch_size: int | None) -> 
         tf2onnx.convert.from_function(function, specs, opset=OPSET, output_path=os.fspath(path))
 
 
-def write_litert(part: Part, path: Path, named: Named, batch_size: int | None) -> None:
+def write_litert(part: Part, path: Path, signatures: Signatures, batch_size: int | None) -> None:
     """All signatures in one file, of LiteRT's own operations."""
     import tensorflow as tf
 
-    with _saved_model(part, named, batch_size) as folder:
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, list(named))
+    with _saved_model(part, signatures, batch_size) as folder:
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, list(signatures))
         path.write_bytes(converter.convert())
 
 
-def write_openvino(part: Part, path: Path, named: Named, batch_size: int | None) -> None:
+def write_openvino(part: Part, path: Path, signatures: Signatures, batch_size: int | None) -> None:
     """The graph, `.xml`, and beside it the weights, `.bin`; needs `openvino`."""
     import openvino
 
-    with _saved_model(part, named, batch_size) as folder:
+    with _saved_model(part, signatures, batch_size) as folder:
         openvino.save_model(openvino.convert_model(folder), path, compress_to_fp16=False)
 
 
+@dataclass(frozen=True)
+class Format:
+    """A format of files.
+
+    Args:
+        name: what it is called in `export`, and the extra that installs its package.
+        write: writes a part of a model to a path: the first of its files, others beside it.
+        suffixes: of its files.
+        package: that it needs.
+        several: whether it holds several signatures.
+    """
+
+    name: str
+    write: Callable[[Part, Path, Signatures, int | None], None]
+    suffixes: tuple[str, ...]
+    package: str
+    several: bool = False
+
+
+PORTABLE = {
+    own.name: own
+    for own in (
+        Format("onnx", write_onnx, (".onnx",), "tf2onnx"),
+        Format("litert", write_litert, (".tflite",), "tensorflow", several=True),
+        Format("openvino", write_openvino, (".xml", ".bin"), "openvino"),
+    )
+}
+
+
 @contextmanager
-def _saved_model(part, named, batch_size) -> Iterator[str]:
+def _saved_model(part, signatures, batch_size) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
-        write_saved_model(part, folder, named, batch_size)
+        write_saved_model(part, folder, signatures, batch_size)
         yield folder

@@ -46,7 +46,7 @@ def tasks_by_signature(part: Part, signatures: str, joint: str = JOINT) -> dict[
 def write_saved_model(
     part: Part,
     path: str | os.PathLike,
-    named: Mapping[str, Sequence[str]],
+    signatures: Mapping[str, Sequence[str]],
     batch_size: int | None = None,
     verbose: bool = False,
 ) -> None:
@@ -58,20 +58,20 @@ def write_saved_model(
     Args:
         part: what is exported.
         path: new folder.
-        named: the tasks of each signature, see `tasks_by_signature`.
+        signatures: the tasks of each, by its name, see `tasks_by_signature`.
         batch_size: rows a request; `None` for any number.
         verbose: whether to print the signatures.
     """
+    import tensorflow as tf
+
     archive = keras.export.ExportArchive()
     for resource in _resources(part.layers):
         archive.track(resource)
     endpoints = _Endpoints(part, batch_size, archive)
-    for name, tasks in named.items():
+    for name, tasks in signatures.items():
         function = endpoints.add(name, tasks)
         if name == JOINT:
             endpoints.add_examples(function)
-    import tensorflow as tf
-
     # Gradients of its own that a layer has are no use in serving.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     archive.write_out(os.fspath(path), options, verbose=verbose)

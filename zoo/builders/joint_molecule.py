@@ -77,12 +77,12 @@ def joint_molecule(
     _check_tasks(draft.tasks)
     basis = RadialBasis(num_basis, cutoff, name="radial_basis")(inputs[positions])
     kinds = checked_count(max_number, "max_number") + 1
-    steps = [partial(_vectors, inputs[numbers], kinds, checked_count(units, "units"))]
+    steps = [partial(_vectors, kinds=kinds, units=checked_count(units, "units"))]
     for i in range(checked_count(num_layers, "num_layers")):
         steps.append(partial(_layer, basis=basis, activation=activation, name=f"layer_{i}"))
     steps.append(partial(_molecule, activation=activation, pooling=pooling))
     count = int(checked_between(share, "share", 0, 1) * len(steps) + 0.5)
-    shared = _taken(steps[:count], None, "")
+    shared = _taken(steps[:count], inputs[numbers], "")
     return draft.model({own: _taken(steps[count:], shared, f"{own}_") for own in draft.names})
 
 
@@ -102,20 +102,15 @@ def _atoms(inputs, numbers, positions):
             f"'{positions}'. Received: shapes {shapes}"
         )
     dtypes = {numbers: "int32", positions: "float32"}
-    return {
-        name: value if isinstance(value, keras.KerasTensor) else _input(shapes, dtypes, name)
-        for name, value in inputs.items()
-    }
+    new = {name: keras.Input(shapes[name], dtype=dtypes[name], name=name) for name in inputs}
+    given = {name: own for name, own in inputs.items() if isinstance(own, keras.KerasTensor)}
+    return new | given
 
 
 def _shape(value):
     if isinstance(value, keras.KerasTensor):
         return tuple(value.shape[1:])
     return tuple(getattr(value, "shape", value))
-
-
-def _input(shapes, dtypes, name):
-    return keras.Input(shapes[name], dtype=dtypes[name], name=name)
 
 
 def _check_tasks(tasks):
@@ -132,7 +127,7 @@ def _taken(steps, features, prefix):
     return features
 
 
-def _vectors(numbers, kinds, units, _, prefix):
+def _vectors(numbers, prefix, *, kinds, units):
     layer = keras.layers.Embedding(kinds, units, mask_zero=True, name=f"{prefix}vectors")
     return layer(numbers)
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mtl_keras.atomic import atomic_output
-from mtl_keras.export.write import SAVED_MODEL
+from mtl_keras.export.exportable import SAVED_MODEL, in_short
 from zoo import query_saved_model, registry
 from zoo.commands.output import answer
 from zoo.entries.entry import check_golden
@@ -38,7 +38,7 @@ def run(options: Any) -> None:
     answer(
         options,
         {"path": options.path, "inputs": inputs, "outputs": tasks, "difference": difference},
-        f"Written to {options.path}: a SavedModel from {_listed(inputs)} to {_listed(tasks)}.",
+        f"Written to {options.path}: a SavedModel from {in_short(inputs)} to {in_short(tasks)}.",
         "A new process, plain TensorFlow, got the golden output from it "
         f"(difference {difference:.1g} at most).",
     )
@@ -53,7 +53,7 @@ def _portable(options, model, how):
     answer(
         options,
         {"path": options.path, "written": paths, "outputs": how["tasks"], "notes": notes},
-        f"Written: {', '.join(paths)}, with the outputs {_listed(how['tasks'])}.",
+        f"Written: {', '.join(paths)}, with the outputs {in_short(how['tasks'])}.",
         *notes,
     )
 
@@ -68,7 +68,3 @@ class _Served:
         request = {name: np.asarray(values).tolist() for name, values in inputs.items()}
         answer = query_saved_model.ask_new_process(self._folder, request)
         return {task: np.asarray(values) for task, values in answer["outputs"].items()}
-
-
-def _listed(names):
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

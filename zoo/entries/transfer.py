@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mtl_keras import MultiTaskModel, Task
-from mtl_keras.change import head_input
+from mtl_keras.change import new_head
 from mtl_keras.tasks import checked_tasks
 
 
@@ -42,22 +42,10 @@ def with_tasks(
     """
     tasks = checked_tasks(tasks)
     donors = _donors(model, tasks, like)
-    read = {name: head_input(model, name) for name in set(donors.values())}
-    kept = {layer.name for layer in model.layers} - {task.name for task in model.tasks}
-    outputs = {}
-    for task in tasks:
-        features = read[donors[task.name]]
-        if task.name in kept:
-            raise ValueError(
-                f"`tasks` must not be named like a layer or an input. Received: {task.name!r}"
-            )
-        if len(features.shape) != 2 + task.positions:
-            raise ValueError(
-                f"Task '{task.name}' must label what '{donors[task.name]}' labels, rows or "
-                "positions; name another one in `like`. Received: features of shape "
-                f"{tuple(features.shape)}"
-            )
-        outputs[task.name] = task.build_head()(features)
+    old = [task.name for task in model.tasks]
+    outputs = {
+        task.name: new_head(model, task, None, donors[task.name], dropped=old) for task in tasks
+    }
     # Keras takes a structure of inputs as it was given; one tensor comes in a list.
     new = MultiTaskModel(model._inputs_struct, outputs, tasks=tasks, name=model.name)
     new.compile(optimizer=optimizer)

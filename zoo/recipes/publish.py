@@ -42,9 +42,9 @@ def publish(name: str, data_dir: Any, work: str | os.PathLike) -> Path:
     """
     path = registry.recipe_path(name)
     recipe = Recipe.read(path)
-    check_published(recipe, loaded(recipe, data_dir))
-    study(recipe, data_dir, work, range(recipe.seeds))
     data = loaded(recipe, data_dir)
+    check_published(recipe, data)
+    study(recipe, data_dir, work, range(recipe.seeds))
     (first,) = (job for job in jobs(recipe, data, 0) if job.role == "entry")
     model = keras.saving.load_model(model_path(work, recipe, first))
     new = path.parent.with_name(f".{name}.new")
@@ -67,19 +67,16 @@ def check_published(recipe: Recipe, data: Dataset) -> None:
     Raises:
         ValueError: for figures of a task or of a metric that the runs do not have.
     """
-    owners = {name: task for task in data.tasks for name in [task.name]}
+    known = {task.name: metric_names(task) for task in data.tasks}
     for names in data.row_tasks.values():
-        owners = dict.fromkeys(names, data.tasks[0])
+        known = {name: metric_names(data.tasks[0]) for name in names}
+    known["mean"] = set.intersection(*known.values())
     for other in recipe.published:
         for own, figures in other["figures"].items():
-            tasks = (
-                list(owners.values()) if own == "mean" else [owners[own]] if own in owners else []
-            )
-            known = set.intersection(*map(metric_names, tasks)) if tasks else set()
-            if not set(figures) <= known:
+            if not set(figures) <= known.get(own, set()):
                 raise ValueError(
-                    f"`published` must be figures of {[*owners, 'mean']}, of metrics that they "
-                    f"have. Received: {own!r} {sorted(figures)}, metrics {sorted(known)}"
+                    f"`published` must be figures of {list(known)}, of metrics that they have. "
+                    f"Received: {own!r} {sorted(figures)}, metrics {sorted(known.get(own, ()))}"
                 )
 
 

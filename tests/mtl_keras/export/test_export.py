@@ -3,8 +3,6 @@
 import os
 import subprocess
 import sys
-import warnings
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,12 +10,10 @@ import pytest
 
 import mtl_keras as mtl
 import zoo
+from conformance import export_client
+from conformance.exported_models import CASES, EXPERTS, operations, shop, tasks, write_case
+from mtl_keras.export.exportable import FORMATS
 from mtl_keras.export.part import Part
-from mtl_keras.export.saved_model import tasks_by_signature, write_saved_model
-from mtl_keras.export.write import FORMATS
-
-sys.path.insert(0, str(Path(__file__).parent))
-from exported_models import CASES, EXPERTS, shop, tasks
 
 BACKEND = keras.backend.backend()
 on_tensorflow = pytest.mark.skipif(
@@ -25,10 +21,7 @@ on_tensorflow = pytest.mark.skipif(
 )
 # The same float32 operations, by another compiler.
 SAME = {"rtol": 1e-6, "atol": 1e-6}
-SUFFIXES = {"onnx": "onnx", "litert": "tflite", "openvino": "xml"}
 RUNTIMES = ("tensorflow", "tfsm", "onnx", "litert", "openvino", "openvino_reader")
-
-
 FEW = ("mixture_with_strings",)
 OTHERS = tuple(name for name in CASES if name not in FEW)
 
@@ -37,37 +30,16 @@ OTHERS = tuple(name for name in CASES if name not in FEW)
 def folder(tmp_path_factory, request):
     """A folder a case, with the model in all formats, its inputs, and what it answers."""
     root = tmp_path_factory.mktemp("exported")
-    for name, case in ((name, CASES[name]) for name in request.param):
-        own = root / name
-        own.mkdir()
-        model = case.model()
-        np.savez(own / "input.npz", **case.x)
-        np.savez(own / "expected.npz", **model.predict(case.x, verbose=0))
-        model.export(own / "saved_model", signatures="both")
-        whole = Part.of(model)
-        before, part = whole.without_strings() if whole.takes_strings else (None, whole)
-        write_saved_model(part, own / "numbers", tasks_by_signature(part, "joint"))
-        numbers = dict(case.x)
-        if before is not None:
-            tensors = {key: keras.ops.convert_to_tensor(case.x[key]) for key in before.inputs}
-            made = before(tensors)
-            numbers |= {key: keras.ops.convert_to_numpy(value) for key, value in made.items()}
-        typed = {key: numbers[key].astype(part.inputs[key].dtype) for key in part.inputs}
-        np.savez(own / "numbers.npz", **typed)
-        for format, suffix in SUFFIXES.items():
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                both = "both" if format == "litert" else "joint"
-                model.export(own / f"model.{suffix}", format, signatures=both)
+    for name in request.param:
+        assert write_case(CASES[name], root / name) == []
     return root
 
 
 @on_tensorflow
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_runtime_without_our_packages_gives_the_same_numbers(folder, runtime):
-    client = Path(__file__).parent / "client.py"
     process = subprocess.run(
-        [sys.executable, "-I", str(client), runtime, str(folder)],
+        [sys.executable, "-I", export_client.__file__, runtime, str(folder)],
         capture_output=True,
         text=True,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"},
@@ -90,20 +62,6 @@ def test_a_runtime_without_our_packages_gives_the_same_numbers(folder, runtime):
 # -- signatures
 
 
-def nodes(signature):
-    """All operations of a signature's graph, by name of the operation."""
-    graph = signature.graph.as_graph_def()
-    functions = {f.signature.name: f for f in graph.library.function}
-    found, waiting = [], list(graph.node)
-    while waiting:
-        node = waiting.pop()
-        found.append(node)
-        called = node.attr["f"].func.name if "f" in node.attr else ""
-        if called in functions:
-            waiting.extend(functions[called].node_def)
-    return found
-
-
 @on_tensorflow
 def test_a_signature_of_a_task_runs_no_expert_of_another(tmp_path):
     import tensorflow as tf
@@ -112,11 +70,9 @@ def test_a_signature_of_a_task_runs_no_expert_of_another(tmp_path):
     model = zoo.progressive_layered_extraction(tasks(), 4, num_shared=1, levels=1, **EXPERTS)
     model.export(tmp_path / "served", signatures="both")
     loaded = tf.saved_model.load(str(tmp_path / "served"))
-    counts = {name: len(nodes(own)) for name, own in loaded.signatures.items()}
-    products = {
-        name: sum(node.op in ("MatMul", "BatchMatMulV2") for node in nodes(own))
-        for name, own in loaded.signatures.items()
-    }
+    run = {name: operations(own) for name, own in loaded.signatures.items()}
+    counts = {name: len(own) for name, own in run.items()}
+    products = {name: own.count("MatMul") + own.count("BatchMatMulV2") for name, own in run.items()}
     assert counts["serve"] == counts["serving_default"]
     for task in ("first", "second", "third"):
         assert counts[task] < 0.6 * counts["serve"]

@@ -1,7 +1,9 @@
-"""Small models of several builders, with raw inputs of every kind, as arrays by name."""
+"""Small models of several builders with raw inputs of every kind, written for clients."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -9,9 +11,17 @@ import numpy as np
 
 import mtl_keras as mtl
 import zoo
+from mtl_keras.export.part import Part
+from mtl_keras.export.saved_model import tasks_by_signature, write_saved_model
 from zoo.features import Categorical, Image, Numeric, Text
 
 ROWS = 5
+FILES = {
+    "tf_saved_model": "saved_model",
+    "onnx": "model.onnx",
+    "litert": "model.tflite",
+    "openvino": "model.xml",
+}
 WORDS = ("good", "bad", "film", "i", "like", "it")
 
 
@@ -116,3 +126,48 @@ CASES = {
     "soft_sharing_with_strings": strings(zoo.soft_sharing, towers=[6]),
     "texts": texts(),
 }
+
+
+def write_case(case: ExportCase, folder: Path) -> list[str]:
+    """Writes a model in every format, its input and its answer; returns what was refused."""
+    folder.mkdir()
+    model = case.model()
+    np.savez(folder / "input.npz", **case.x)
+    np.savez(folder / "expected.npz", **model.predict(case.x, verbose=0))
+    refused = []
+    for format, file in FILES.items():
+        several = "both" if format in ("tf_saved_model", "litert") else "joint"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model.export(folder / file, format, signatures=several)
+        except ValueError:
+            refused.append(format)
+    _write_numbers(Part.of(model), case.x, folder)
+    return refused
+
+
+def _write_numbers(part, x, folder):
+    """The inputs of formats without strings, and the SavedModel that OpenVINO reads."""
+    numbers = dict(x)
+    if part.takes_strings:
+        before, part = part.without_strings()
+        made = before({name: keras.ops.convert_to_tensor(x[name]) for name in before.inputs})
+        numbers |= {name: keras.ops.convert_to_numpy(value) for name, value in made.items()}
+    typed = {name: numbers[name].astype(own.dtype) for name, own in part.inputs.items()}
+    np.savez(folder / "numbers.npz", **typed)
+    if keras.backend.backend() != "torch":
+        write_saved_model(part, folder / "numbers", tasks_by_signature(part, "joint"))
+
+
+def operations(signature: Any) -> list[str]:
+    """What a signature of a SavedModel runs, one name an operation."""
+    graph = signature.graph.as_graph_def()
+    functions = {own.signature.name: own for own in graph.library.function}
+    found, waiting = [], list(graph.node)
+    while waiting:
+        node = waiting.pop()
+        found.append(node.op)
+        called = node.attr["f"].func.name if "f" in node.attr else ""
+        waiting.extend(functions[called].node_def if called in functions else ())
+    return found
