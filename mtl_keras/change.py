@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from mtl_keras.batches import by_task
+from mtl_keras.merge import Merger, rule
 from mtl_keras.metrics import TaskScore
 from mtl_keras.sharing.towers import tower_names
 from mtl_keras.tasks import Task, checked_task_names
@@ -78,6 +79,62 @@ class Changeable:
         """
         output = new_head(self, task, head, self.tasks[0].name if like is None else like)
         return with_outputs(self, {**self.output, task.name: output}, [*self.tasks, task], changes)
+
+    def merge(
+        self,
+        models: Sequence[keras.Model],
+        method: str = "ties",
+        scale: float | None = None,
+        density: float = 0.2,
+        **changes: Any,
+    ) -> keras.Model:
+        """A model of the tasks of several models that were fine-tuned from this one.
+
+        With t_m what model m's fine-tuning added to a weight w of this model, it becomes
+        w + scale * f(t_1, t_2, ...). Layers that one of several models has alone, such as the
+        head of its task, are taken from it. What does not train, such as moving statistics, is
+        averaged. The new model has layers of its own and is compiled as this one is.
+
+        Args:
+            models: copies of this model that went their ways, with the same or other tasks: from
+                `zoo.load(name, tasks=...)`, or `add_task` on what `load_model` gave.
+            method: f: "average", the mean; "task_arithmetic", the sum; "ties", where only the
+                largest entries of each t_m are kept, and of them the mean of those whose sign
+                outweighs the other.
+            scale: default 1, of "task_arithmetic" 0.4; best tuned on validation data. Of one
+                model, "task_arithmetic" with less than 0 unlearns what it learned.
+            density: the share of entries that "ties" keeps.
+            changes: arguments of `compile` that shall be others.
+
+        Raises:
+            ValueError: for models that cannot have been fine-tuned from this one, that share its
+                layers, or that have tasks in common that it does not have.
+
+        Sources:
+            Averages: Wortsman et al. 2022, Model soups. Task arithmetic: Ilharco et al. 2023.
+            TIES: Yadav et al. 2023, algorithm 1, whose `density` and `scale` are the defaults.
+
+        Example:
+
+        >>> base = zoo.shared_trunk([BinaryTask("clicked")], 4, trunk=[8])
+        >>> copies = [type(base).from_config(base.get_config()) for _ in range(2)]
+        >>> for copy in copies:
+        ...     copy.set_weights(base.get_weights())
+        >>> books, dvd = (
+        ...     copy.add_task(BinaryTask(task)).subset([task])
+        ...     for copy, task in zip(copies, ["books", "dvd"])
+        ... )
+        >>> [task.name for task in base.merge([books, dvd], method="average").tasks]
+        ['books', 'dvd']
+        """
+        merger = Merger(self, models)
+        add = rule(method, scale, density)
+        inputs, outputs, layers = merger.graph()
+        merger.fill(layers, add)
+        new = type(self)(inputs, outputs, tasks=merger.tasks, name=self.name)
+        if self.compiled or changes:
+            new.compile(**(_arguments(self, new) | changes))
+        return new
 
     def freeze(self, *parts: str) -> None:
         """Stops the training of parts of the model, from the next step on.
