@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import shutil
-import socket
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -197,25 +196,6 @@ def test_other_content_is_refused_and_nothing_is_left(variant, name, data_dir):
     with pytest.raises(ValueError, match=f"official {name}: SHA-256"):
         zoo.datasets.load("movie_sentiment", data_dir=data_dir, variant=variant)
     assert not is_prepared("movie_sentiment", data_dir, variant)
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_without_network_the_files_of_other_data_sets_are_no_help(variant, tmp_path, monkeypatch):
-    def unreachable(*args, **kwargs):
-        raise socket.gaierror(-3, "Temporary failure in name resolution")
-
-    manual = tmp_path / "downloads" / "manual"
-    manual.mkdir(parents=True)
-    (manual / "train.tsv").touch()
-    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
-    # TFDS itself would retry for minutes.
-    with pytest.raises(ConnectionError, match=r"'movie_sentiment' could not be downloaded.*manual"):
-        zoo.datasets.load("movie_sentiment", data_dir=tmp_path, variant=variant)
-
-
-def test_there_is_no_sample():
-    with pytest.raises(ValueError, match=r"'movie_sentiment' has no sample\. Received: 'embedded'"):
-        zoo.datasets.load("movie_sentiment", source="embedded")
 
 
 @pytest.mark.parametrize("line", [b"text\t2", b"no tab", b"two\ttabs\t1", b" \t1", b""])

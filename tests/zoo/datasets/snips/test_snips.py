@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import shutil
-import socket
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -131,25 +130,6 @@ def test_other_content_is_refused_and_nothing_is_left(data_dir):
     with pytest.raises(ValueError, match=r"official snips/valid/seq\.out: SHA-256"):
         zoo.datasets.load("snips", data_dir=data_dir)
     assert not is_prepared("snips", data_dir)
-
-
-def test_without_network_the_files_of_other_data_sets_are_no_help(tmp_path, monkeypatch):
-    def unreachable(*args, **kwargs):
-        raise socket.gaierror(-3, "Temporary failure in name resolution")
-
-    # The other set of the same publisher has files of the same names.
-    other = tmp_path / "downloads" / "manual" / "atis" / "train" / "seq.in"
-    other.parent.mkdir(parents=True)
-    other.touch()
-    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
-    # TFDS itself would retry for minutes.
-    with pytest.raises(ConnectionError, match=r"'snips' could not be downloaded.*manual"):
-        zoo.datasets.load("snips", data_dir=tmp_path)
-
-
-def test_there_is_no_sample():
-    with pytest.raises(ValueError, match=r"'snips' has no sample\. Received: 'embedded'"):
-        zoo.datasets.load("snips", source="embedded")
 
 
 @pytest.mark.parametrize(
