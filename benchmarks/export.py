@@ -1,13 +1,16 @@
-"""What works of formats, runtimes and backends; and what a signature a task saves.
+"""What works of formats, runtimes and backends; what a signature a task saves; what weights cost.
 
-    python benchmarks/export.py formats      # the first table of docs/export.md
-    python benchmarks/export.py signatures   # the second
+    python benchmarks/export.py formats
+    python benchmarks/export.py signatures
+    python benchmarks/export.py weights
 
 The first writes the models of the tests in every format on every backend that is installed, asks
 each runtime in a process without our packages, and prints the largest difference from the model
 over all outputs. The second exports a model of 8 tasks with `signatures="both"` and compares the
 signature of a task with that of all: operations in the graph, milliseconds a request (median of
-`--requests`, one after another, in process), bytes of variables.
+`--requests`, one after another, in process), bytes of variables. The third exports the census
+entries with their weights in float32, in float16 and in int8, and compares bytes of variables, the
+AUC of each task on the test split of the sample in the package, and milliseconds.
 """
 
 import argparse
@@ -17,9 +20,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 from rich.progress import track
 
 TESTS = Path(__file__).parents[1] / "tests"
@@ -37,6 +42,7 @@ RUNTIMES = {
     "litert": "LiteRT interpreter",
     "openvino": "OpenVINO",
 }
+ENTRIES = ("shared_trunk_census", "mmoe_census", "ple_census", "soft_sharing_census")
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
 
@@ -149,20 +155,51 @@ def signatures(options: argparse.Namespace) -> None:
             loaded = tf.saved_model.load(f"{folder}/both").signatures
             for own, kind in (("serve", "joint"), ("task_0", "both")):
                 signature = loaded[own]
-                times = [_milliseconds(signature, rows, options.requests) for rows in (1, 256)]
+                x = {rows: {"features": tf.random.normal((rows, 256))} for rows in (1, 256)}
+                times = [_milliseconds(signature, own, options.requests) for own in x.values()]
                 said = "all tasks" if own == "serve" else "one task; all and each stored"
                 cells = [f"{len(operations(signature)):,}", *(f"{ms:.2f}" for ms in times)]
                 print(f"| `{name}` | {said} | {' | '.join(cells)} | {stored[kind]:.2f} |")
 
 
-def _milliseconds(signature, rows, requests):
+def weights(options: argparse.Namespace) -> None:
+    """Prints what weights in fewer bytes cost."""
     import tensorflow as tf
 
-    x = tf.random.normal((rows, 256))
+    import zoo
+    from mtl_keras.export.part import Part
+    from zoo.recipes.evaluation import evaluated, inputs_of
+
+    data = zoo.datasets.load("census_income", variant="three_tasks", batch_size=1024)
+    x = inputs_of(zoo.load(ENTRIES[0]), next(iter(data.test.unbatch().batch(256)))[0])
+    print("| entry | weights | MB | test AUC: income | never married | college | ms, 256 rows |")
+    print("|---|---|---:|---:|---:|---:|---:|")
+    for name in track(ENTRIES, "entries", console=Console(stderr=True)):
+        model = zoo.load(name)
+        for kind in (None, "float16", "int8"):
+            stored = Part.of(model).with_weights(kind).stored if kind else None
+            with stored.in_place() if stored else nullcontext():
+                found = evaluated(model, data)
+            with tempfile.TemporaryDirectory() as folder:
+                how = {"int8": {"quantize": "int8"}, "float16": {"dtype": "float16"}}.get(kind, {})
+                model.export(f"{folder}/served", **how)
+                size = sum(f.stat().st_size for f in Path(f"{folder}/served/variables").iterdir())
+                loaded = tf.saved_model.load(f"{folder}/served")
+                ms = _milliseconds(loaded.signatures["serve"], x, options.requests)
+            scores = [f"{found[t]['auc']:.5f}" for t in ("income", "never_married", "college")]
+            cells = [f"{size / 1e6:.2f}", *scores, f"{ms:.1f}"]
+            print(f"| `{name}` | {kind or 'float32'} | {' | '.join(cells)} |", flush=True)
+
+
+def _milliseconds(signature, inputs, requests):
+    import tensorflow as tf
+
+    specs = signature.structured_input_signature[1]
+    inputs = {name: tf.cast(inputs[name], own.dtype) for name, own in specs.items()}
     times = []
     for _ in range(requests):
         begin = time.perf_counter()
-        signature(features=x)
+        signature(**inputs)
         times.append(time.perf_counter() - begin)
     return 1000 * float(np.median(times))
 
@@ -175,6 +212,9 @@ def main() -> None:
     command = commands.add_parser("signatures")
     command.add_argument("--requests", type=int, default=300)
     command.set_defaults(run=signatures)
+    command = commands.add_parser("weights")
+    command.add_argument("--requests", type=int, default=50)
+    command.set_defaults(run=weights)
     command = commands.add_parser("write", help="what `formats` runs on each backend")
     command.add_argument("folder")
     command.set_defaults(run=write)

@@ -3,15 +3,16 @@
 import argparse
 import importlib
 import logging
-import os
+import math
 import signal
 import sys
-import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-_WITHOUT_KERAS = ("list", "prefetch")
+from zoo.commands.quiet_start import quiet_start
+from zoo.serving.limits import Limits
+
+_WITHOUT_KERAS = ("list", "prefetch", "serve")
 _NAME = "name of an entry (see `mtl-zoo list`), its folder (./mine) or its address (https://...)"
 
 
@@ -42,7 +43,7 @@ def _run(options):
             warnings.simplefilter("ignore")
             logging.getLogger("tensorflow").setLevel(logging.ERROR)
         if options.command not in _WITHOUT_KERAS:
-            with _quiet_start():
+            with quiet_start():
                 import keras
 
                 # The first tensor makes the backend look for accelerators, and complain.
@@ -58,8 +59,9 @@ def _parser():
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for add in (_list, _info, _predict, _evaluate, _train, _reproduce, _export, _verify):
+    for add in (_list, _info, _predict, _evaluate, _train, _reproduce, _export, _serve):
         add(commands)
+    _verify(commands)
     _prefetch(commands)
     _quickstart(commands)
     return parser
@@ -171,6 +173,41 @@ def _export(commands):
         default="joint",
         help="one of all tasks, one a task, or both (%(default)s)",
     )
+    small = command.add_mutually_exclusive_group()
+    small.add_argument("--quantize", choices=("int8",), help="store weights in a quarter")
+    small.add_argument("--dtype", choices=("float16",), help="store weights in a half")
+    _data_options(command)
+
+
+def _serve(commands):
+    command = _command(
+        commands, "serve", "answer requests over HTTP as TensorFlow Serving's REST API does"
+    )
+    command.add_argument(
+        "name",
+        metavar="NAME",
+        help=f"{_NAME}; or the folder of a SavedModel, or of numbered versions of one",
+    )
+    command.add_argument("--host", default="127.0.0.1", metavar="H", help="(%(default)s)")
+    command.add_argument(
+        "--port", type=_port, default=8501, metavar="P", help="0 takes a free one (%(default)s)"
+    )
+    for limit, kind, text in (
+        ("max_bytes", _positive, "of a request"),
+        ("max_rows", _positive, "of a request"),
+        ("timeout", _seconds, "seconds to read a request in, and to answer it in"),
+        ("max_batch_rows", _positive, "rows that are run together; 1 for no batches"),
+        ("batch_wait_ms", _milliseconds, "a request waits for others while nothing runs"),
+        ("max_waiting", _positive, "rows that may wait; more are refused for now"),
+        ("max_connections", _positive, "at a time"),
+    ):
+        command.add_argument(
+            f"--{limit.replace('_', '-')}",
+            type=kind,
+            default=getattr(Limits, limit),
+            metavar="N",
+            help=f"{text} (%(default)s)",
+        )
 
 
 def _verify(commands):
@@ -207,33 +244,35 @@ def _not_negative(text):
     return _integer(text, 0)
 
 
-def _integer(text, least):
+def _port(text):
+    return _integer(text, 0, 65535)
+
+
+def _seconds(text):
+    return _number(text, "above 0", lambda value: value > 0)
+
+
+def _milliseconds(text):
+    return _number(text, "0 or more", lambda value: value >= 0)
+
+
+def _number(text, expected, fits):
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or not fits(value):
+        raise argparse.ArgumentTypeError(f"must be a number, {expected}. Received: {text}")
+    return value
+
+
+def _integer(text, least, most=None):
     # Not `int`: argparse would name our function in its message.
-    if not text.lstrip("+-").isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"must be an integer, {least} or more. Received: {text}")
+    fits = text.lstrip("+-").isdecimal() and least <= int(text)
+    if not fits or (most is not None and int(text) > most):
+        span = f"{least} or more" if most is None else f"{least} to {most}"
+        raise argparse.ArgumentTypeError(f"must be an integer, {span}. Received: {text}")
     return int(text)
-
-
-@contextmanager
-def _quiet_start() -> Iterator[None]:
-    """Keeps TensorFlow's start-up messages off the terminal, unless starting fails.
-
-    They come from C++, before any setting of TensorFlow's has effect.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as messages:
-        os.dup2(messages.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            messages.seek(0)
-            os.write(terminal, messages.read())
-            raise
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -14,6 +15,7 @@ from mtl_keras.checks import checked_choice
 from mtl_keras.export.part import Part
 from mtl_keras.export.portable import PORTABLE
 from mtl_keras.export.saved_model import tasks_by_signature, write_saved_model
+from mtl_keras.export.stored_weights import KINDS
 
 SAVED_MODEL = "tf_saved_model"
 FORMATS = (SAVED_MODEL, *PORTABLE)
@@ -31,6 +33,9 @@ class Exportable:
         tasks: Sequence[str] | None = None,
         signatures: str = "joint",
         batch_size: int | None = None,
+        quantize: str | None = None,
+        dtype: str = "float32",
+        evaluate_on: Any = None,
     ) -> list[Path]:
         """Writes the model for serving; inputs and outputs bear their names.
 
@@ -50,6 +55,13 @@ class Exportable:
                 named after it, that computes nothing else, the first also as `serving_default`.
                 "both". Variables are stored once. ONNX and OpenVINO hold one: "joint".
             batch_size: rows of a request; default any number.
+            quantize: "int8" stores weights of two axes and more as integers with a scale a line,
+                in about a quarter of the bytes: kernels of stacked experts, convolutions and
+                recurrent layers and embeddings too. They are computed with in float32. Not in
+                ONNX and OpenVINO, which have tools of their own for it.
+            dtype: "float16" stores them as half floats; not in ONNX.
+            evaluate_on: with one of these two, data as `evaluate` takes them, such as a
+                `tf.data.Dataset`: each task's metrics before and after are printed.
 
         Returns:
             What was written: the model first, then what lies beside it.
@@ -64,12 +76,30 @@ class Exportable:
         checked_choice(format, "format", FORMATS)
         path, part = Path(filepath), Part.of(self, tasks)
         _check_backend(format)
+        kind = _stored_kind(format, quantize, dtype)
+        if kind:
+            part = part.with_weights(kind)
+            if evaluate_on is not None:
+                print(_change(self, part.stored, evaluate_on))
         if format != SAVED_MODEL:
             return _write_portable(part, path, PORTABLE[format], signatures, batch_size)
         with atomic_output(path) as temporary:
             chosen = tasks_by_signature(part, signatures)
             write_saved_model(part, temporary, chosen, batch_size, verbose)
         return [path]
+
+    def quantize(self, mode: str | None = None, config: Any = None, **options: Any) -> None:
+        """`keras.Model.quantize`; says which kernels stay as they are, of experts for one.
+
+        Keras quantises layers of its own. `export(..., quantize="int8")` covers all.
+        """
+        super().quantize(mode, config, **options)
+        left = [variable.path for variable in self.weights if KINDS["int8"].takes(variable)]
+        if left:
+            warnings.warn(
+                f"Keras has not quantised {in_short(left)}: export with `quantize` does.",
+                stacklevel=2,
+            )
 
 
 def _write_portable(part, path, format, signatures, batch_size):
@@ -108,6 +138,50 @@ def _write_files(part, files, format, signatures, batch_size):
         format.write(part, places[0], named, batch_size)
         for file, place in zip(files[1:], places[1:], strict=True):
             os.replace(places[0].with_name(file.name), place)
+
+
+def _stored_kind(format, quantize, dtype):
+    """How weights shall be stored; None as they are."""
+    checked_choice(quantize, "quantize", (None, "int8"))
+    checked_choice(dtype, "dtype", ("float32", "float16"))
+    kind = dtype if dtype != "float32" else quantize
+    if quantize and dtype != "float32":
+        raise ValueError(
+            "Give `quantize` or `dtype`: weights are stored as one of them. "
+            f"Received: quantize={quantize!r}, dtype={dtype!r}"
+        )
+    held = PORTABLE[format].stored if format in PORTABLE else tuple(KINDS)
+    if kind and kind not in held:
+        raise ValueError(
+            f"`format` '{format}' keeps no {kind} here: export float32, and make it small by "
+            f"{PORTABLE[format].tool}. Received: quantize={quantize!r}, dtype={dtype!r}"
+        )
+    if kind and keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "`quantize` and `dtype` need the backend tensorflow: save the model (`.keras`) and "
+            f"export it there. Received: {kind!r} on {keras.backend.backend()}"
+        )
+    return kind
+
+
+def _change(model, stored, data):
+    """What storing does to each metric, as a table."""
+    given = data if isinstance(data, (list, tuple)) else (data,)
+    x, y, weights = keras.utils.unpack_x_y_sample_weight(tuple(given))
+
+    def evaluated():
+        return model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
+
+    before = evaluated()
+    with stored.in_place():
+        after = evaluated()
+    width = max(map(len, before))
+    lines = [f"{'':{width}}    float32  {stored.kind:>9}     change"]
+    for name, value in before.items():
+        if not name.endswith("_labels"):
+            change = after[name] - value
+            lines.append(f"{name:{width}}  {value:9.5f}  {after[name]:9.5f}  {change:+9.5f}")
+    return "\n".join(lines)
 
 
 def _check_backend(format):

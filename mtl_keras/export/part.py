@@ -1,11 +1,13 @@
 """What of a model is exported: which tasks, from which inputs on."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import keras
 
 from mtl_keras.checks import checked_count
+from mtl_keras.export.stored_weights import StoredWeights
 from mtl_keras.gradients.graph import CallContext, between
 from mtl_keras.tasks import checked_task_names
 
@@ -17,6 +19,7 @@ class Part:
         inputs: tensors of the graph, in any structure; each has a name.
         outputs: task name to tensor of the graph.
         names: names of the inputs, as `keras.tree.flatten` orders them; default their own.
+        stored: weights that it reads in place of the layers'; default none.
 
     Attributes:
         structure: the inputs as they were given.
@@ -24,9 +27,15 @@ class Part:
         outputs: task name to tensor.
     """
 
-    def __init__(self, inputs: Any, outputs: Mapping[str, Any], names: Sequence[str] = ()):
+    def __init__(
+        self,
+        inputs: Any,
+        outputs: Mapping[str, Any],
+        names: Sequence[str] = (),
+        stored: StoredWeights | None = None,
+    ):
         flat = keras.tree.flatten(inputs)
-        self.structure, self.outputs = inputs, dict(outputs)
+        self.structure, self.outputs, self.stored = inputs, dict(outputs), stored
         self.inputs = dict(zip(names or [x.name for x in flat], flat, strict=True))
         run, self._nodes = between(list(self.inputs.values()), self.outputs)
         # Layers shall know that they do not train.
@@ -46,7 +55,8 @@ class Part:
 
     def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The outputs for values of all inputs, as in inference."""
-        return self._run([values[name] for name in self.inputs], training=False)
+        with self.stored.scope() if self.stored else nullcontext():
+            return self._run([values[name] for name in self.inputs], training=False)
 
     def flat(self, x: Any) -> dict[str, Any]:
         """Values of the inputs by name, from values in their structure."""
@@ -59,7 +69,12 @@ class Part:
     def only(self, tasks: Sequence[str]) -> "Part":
         """The same inputs, some of the tasks."""
         outputs = {task: self.outputs[task] for task in tasks}
-        return Part(self.structure, outputs, list(self.inputs))
+        return Part(self.structure, outputs, list(self.inputs), self.stored)
+
+    def with_weights(self, kind: str) -> "Part":
+        """The same, of weights stored as "int8" or "float16", see `StoredWeights`."""
+        stored = StoredWeights([v for layer in self.layers for v in layer.weights], kind)
+        return Part(self.structure, self.outputs, list(self.inputs), stored)
 
     @property
     def layers(self) -> list[Any]:
@@ -95,7 +110,7 @@ class Part:
         _, before = between(list(self.inputs.values()), made)
         raw = {id(x) for node in before for x in node.arguments.keras_tensors}
         raw = {name: x for name, x in self.inputs.items() if id(x) in raw}
-        return _named(raw, made), _named(cut, self.outputs)
+        return self._named(raw, made), self._named(cut, self.outputs)
 
     def specs(self, batch_size: int | None = None) -> dict[str, keras.InputSpec]:
         """Shape and type of each input, with the batch.
@@ -110,8 +125,7 @@ class Part:
             for name, x in self.inputs.items()
         }
 
-
-def _named(inputs, outputs):
-    # Tensors in between have names that several may share: a dict, in the order of its names.
-    inputs = {name: inputs[name] for name in sorted(inputs)}
-    return Part(inputs, outputs, list(inputs))
+    def _named(self, inputs, outputs):
+        # Tensors in between have names that several may share: a dict, in the order of its names.
+        inputs = {name: inputs[name] for name in sorted(inputs)}
+        return Part(inputs, outputs, list(inputs), self.stored)

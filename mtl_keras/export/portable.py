@@ -42,6 +42,10 @@ def write_litert(part: Part, path: Path, signatures: Signatures, batch_size: int
 
     with _saved_model(part, signatures, batch_size) as folder:
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, list(signatures))
+        if part.stored and part.stored.kind == "float16":
+            # It widens half floats to constants, and makes the same half floats of them if asked.
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
         path.write_bytes(converter.convert())
 
 
@@ -63,6 +67,8 @@ class Format:
         suffixes: of its files.
         package: that it needs.
         several: whether it holds several signatures.
+        stored: the kinds of stored weights that it keeps small.
+        tool: what makes weights small in it otherwise.
     """
 
     name: str
@@ -70,14 +76,23 @@ class Format:
     suffixes: tuple[str, ...]
     package: str
     several: bool = False
+    stored: tuple[str, ...] = ()
+    tool: str = ""
 
 
 PORTABLE = {
     own.name: own
     for own in (
-        Format("onnx", write_onnx, (".onnx",), "tf2onnx"),
-        Format("litert", write_litert, (".tflite",), "tensorflow", several=True),
-        Format("openvino", write_openvino, (".xml", ".bin"), "openvino"),
+        Format("onnx", write_onnx, (".onnx",), "tf2onnx", tool="onnxruntime.quantization"),
+        Format("litert", write_litert, (".tflite",), "tensorflow", True, ("int8", "float16")),
+        Format(
+            "openvino",
+            write_openvino,
+            (".xml", ".bin"),
+            "openvino",
+            stored=("float16",),
+            tool="nncf.compress_weights",
+        ),
     )
 }
 

@@ -63,6 +63,33 @@ def test_another_answer_of_the_fresh_process_is_refused(mistake, entry, tmp_path
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.parametrize("how", [("--quantize", "int8"), ("--dtype", "float16")])
+def test_weights_in_fewer_bytes_and_what_they_change(zoo_says, entry, tmp_path, how):
+    import tensorflow as tf
+
+    said = zoo_says("export", entry, tmp_path / "served", *how, "--json").json
+    assert said["weights"] == how[1] and said["difference"] < 1e-5
+    golden = read_manifest(entry)["golden"]
+    found = query_saved_model.query(str(tmp_path / "served"), golden["input"])
+    apart = [np.abs(found[task] - np.array(own)).max() for task, own in golden["output"].items()]
+    assert said["moved"] == pytest.approx(max(apart), abs=1e-6)
+    kept = tf.train.load_checkpoint(str(tmp_path / "served" / "variables" / "variables"))
+    # No line of this small entry is long enough for int8 to gain anything.
+    expected = {"float16", "float32"} if how[1] == "float16" else {"float32"}
+    found = {own.name for own in kept.get_variable_to_dtype_map().values()}
+    assert found - {"string"} == expected
+
+
+@pytest.mark.slow
+def test_the_metrics_with_weights_in_fewer_bytes(zoo_says, tmp_path):
+    """`pytest -m slow -k fewer_bytes`"""
+    how = ("--quantize", "int8", "--sample", "--json")
+    said = zoo_says("export", "shared_trunk_census", tmp_path / "served", *how).json
+    for task, before in said["float32"].items():
+        assert said["int8"][task]["auc"] == pytest.approx(before["auc"], abs=5e-4)
+        assert said["int8"][task]["loss"] != before["loss"]
+
+
 def test_an_existing_path_is_refused(mistake, entry, tmp_path):
     (tmp_path / "old").write_text("kept")
     assert "Received: path=" in mistake("export", entry, tmp_path / "old")
