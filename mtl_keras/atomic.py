@@ -1,5 +1,6 @@
 """Outputs that appear whole or not at all."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -62,3 +63,69 @@ def check_new(path: str | os.PathLike) -> None:
         raise FileExistsError(
             f"`path` must not exist yet, nothing is overwritten. Received: path={str(path)!r}"
         )
+
+
+@contextmanager
+def atomic_replacement(path: str | os.PathLike) -> Iterator[Path]:
+    """A temporary path to write a file to; on success it takes the place of `path`.
+
+    Until then `path` stays what it was. The file is on the disk before it gets its name, so that
+    neither a killed process nor a power cut leaves half of one. When the block raises, nothing
+    is left; a process that is killed in it leaves `.partial-<name>`, which the next one overwrites:
+    two processes must not write one path at a time.
+
+    Args:
+        path: the file, in a folder that exists. A link stays a link to the file that it names.
+
+    Raises:
+        OSError: when the file cannot be written, with the system's number of the error.
+
+    Example:
+
+    >>> file = Path(tempfile.mkdtemp()) / "out.txt"
+    >>> for text in ("old", "new"):
+    ...     with atomic_replacement(file) as temporary:
+    ...         _ = temporary.write_text(text)
+    >>> file.read_text()
+    'new'
+    """
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".partial-{path.name}")
+    try:
+        # Found out before the work rather than after it.
+        _check_writable(path, temporary)
+        yield temporary
+        _synchronise(temporary)
+        os.replace(temporary, path)
+        _synchronise(path.parent)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _check_writable(path, temporary):
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    temporary.touch()
+
+
+def _synchronise(path):
+    if os.name != "posix" and path.is_dir():
+        # Windows opens no folders.
+        return
+    descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unwritten(path, error):
+    kept = "What it held before is kept. " if path.is_file() else ""
+    message = (
+        f"`filepath` could not be written: {error.strerror or error}. {kept}"
+        f"Received: filepath={str(path)!r}"
+    )
+    return OSError(message) if error.errno is None else OSError(error.errno, message)

@@ -20,7 +20,8 @@ class AutoLambdaUpdates(keras.callbacks.Callback):
     Before a training step it asks what a step with the present weights, on a batch of `train`,
     would do to the primary tasks' loss on a batch of `validation`, and moves the weights so that
     it would do better. The weights and their Adam belong to the saved model; the two streams
-    start anew with each callback.
+    start anew with each callback, but in a fit that `keras.callbacks.BackupAndRestore` resumes
+    they go on, past batches that are drawn in vain.
 
     The official code takes for the first batch the one that the step will train on, which a
     callback does not see, and for the second one another draw of the training set: give the same
@@ -90,8 +91,9 @@ class AutoLambdaUpdates(keras.callbacks.Callback):
             )
         # What is trained, and how, may have changed since the last fit.
         self._meta = MetaGradient(model, model.balancer.task_weights, primary)
-        self._batches, self._last = 0, None
-        if self._streams is None:
+        self._batches = self._last = None
+        self._drawn = self._streams is not None
+        if not self._drawn:
             # Two orders from one seed.
             seeds = np.random.default_rng(self._seed).integers(2**32, size=2)
             self._streams = [
@@ -101,6 +103,8 @@ class AutoLambdaUpdates(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         """Updates the weights, on every n-th batch."""
+        if self._batches is None:
+            self._go_on(self.model.progress.calls)
         if self._batches % self.every == 0:
             self._update()
         self._batches += 1
@@ -109,6 +113,13 @@ class AutoLambdaUpdates(keras.callbacks.Callback):
         """Looks at the last update."""
         self._check_last()
         self._meta = None
+
+    def _go_on(self, batches):
+        # Of a fit that is resumed, batches were seen by another callback.
+        self._batches = batches
+        for stream in () if self._drawn else self._streams:
+            for _ in range(-(-batches // self.every)):
+                next(stream)
 
     def _update(self):
         # One update late: looking at the newest would wait for the device.

@@ -22,13 +22,14 @@ from mtl_keras.layers.layer_metric import LayerMetric
 from mtl_keras.metrics import TaskScore
 from mtl_keras.objective import Objective
 from mtl_keras.optimizers import PerPart
+from mtl_keras.resuming import Resumable
 from mtl_keras.sharing import Sharing
 from mtl_keras.soft_sharing import SoftSharing
 from mtl_keras.tasks import Task, checked_tasks
 
 
 @keras.saving.register_keras_serializable(package="mtl_keras")
-class MultiTaskModel(Changeable, Exportable, keras.Model):
+class MultiTaskModel(Changeable, Exportable, Resumable, keras.Model):
     """A Functional model with one output a task, trained by plain `model.fit`.
 
     Losses, metrics and loss weights come from the tasks. A task that a batch has no labels
@@ -330,8 +331,10 @@ class MultiTaskModel(Changeable, Exportable, keras.Model):
     def _guarded(self, callbacks, *more):
         if isinstance(callbacks, keras.callbacks.CallbackList):
             guarded = any(isinstance(c, TrainingGuard) for c in callbacks.callbacks)
-            for callback in more if guarded else (TrainingGuard(), *more):
-                callbacks.append(callback)
+            first = list(more) if guarded else [TrainingGuard(), *more]
+            for callback in first:
+                callback.set_model(self)
+            callbacks.callbacks[:0] = first
             return callbacks
         return [TrainingGuard(), *more, *keras.tree.flatten(callbacks or [])]
 

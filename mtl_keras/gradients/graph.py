@@ -190,6 +190,10 @@ def _variables(node):
 def _run(nodes, values):
     for node in nodes:
         args, kwargs = node.arguments.fill_in(values)
+        if isinstance(node.operation, keras.layers.Layer):
+            # Recorded when the graph was drawn: there a layer such as dropout does not train. As in
+            # Keras, the call says it.
+            kwargs.pop("training", None)
         outputs = node.operation(*args, **kwargs)
         values |= zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True)
 

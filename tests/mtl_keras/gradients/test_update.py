@@ -48,6 +48,26 @@ def test_every_way_to_the_update_is_the_same(case, options):
     assert_trained_alike(train(case), train(case, **options))
 
 
+@pytest.mark.parametrize("balancer", [Ones, RowSum])
+@pytest.mark.parametrize("place", ["trunk", "head"])
+def test_dropout_draws_in_each_step(place, balancer):
+    def trained(balancer):
+        keras.utils.set_random_seed(0)
+        x, drop = keras.Input((4,)), keras.layers.Dropout(0.5, seed=3)
+        h = keras.layers.Dense(3)(drop(x) if place == "trunk" else x)
+        tasks = [RegressionTask("a"), RegressionTask("b")]
+        outputs = {"a": tasks[0].build_head()(drop(h) if place == "head" else h)}
+        outputs["b"] = tasks[1].build_head()(h)
+        model = MultiTaskModel(x, outputs, tasks=tasks)
+        model.compile("sgd", balancer=balancer)
+        y = {"a": np.ones(24), "b": np.ones(24)}
+        rows = np.ones((24, 4), "float32")
+        history = model.fit(rows, y, batch_size=8, shuffle=False, verbose=0)
+        return weights(model), history.history
+
+    assert_trained_alike(trained(None), trained(balancer()))
+
+
 @pytest.mark.parametrize("options", [{"run_eagerly": True}, {"jit_compile": False}], ids=str)
 def test_eager_and_graph_steps_agree(options):
     assert_trained_alike(train("dense", **options), train("dense", balancer=Ones(), **options))
