@@ -91,6 +91,14 @@ def task_conditioned():
     }
 
 
+def census():
+    """Real rows, strings and numbers, to an entry of the zoo that has no weights yet."""
+    data = zoo.datasets.load("census_income", variant="three_tasks", batch_size=1024, seed=1)
+    model = zoo.load("mmoe_census", pretrained=False)
+    model.compile("adam", balancer="uw")
+    return model, {"x": data.train.repeat(), "steps_per_epoch": STEPS}
+
+
 # Strings need TensorFlow.
 FITS = [shared_trunk, experts, soft_sharing, task_conditioned]
 if keras.backend.backend() != "tensorflow":
