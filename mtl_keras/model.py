@@ -22,7 +22,7 @@ from mtl_keras.layers.layer_metric import LayerMetric
 from mtl_keras.metrics import TaskScore
 from mtl_keras.objective import Objective
 from mtl_keras.optimizers import PerPart
-from mtl_keras.resuming import Resumable
+from mtl_keras.resuming.resumable import Resumable
 from mtl_keras.sharing import Sharing
 from mtl_keras.soft_sharing import SoftSharing
 from mtl_keras.tasks import Task, checked_tasks

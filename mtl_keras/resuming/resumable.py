@@ -11,10 +11,10 @@ import keras
 import numpy as np
 
 from mtl_keras.atomic import atomic_replacement
-from mtl_keras.backup import Backup, Position
 from mtl_keras.batches import is_stream
-from mtl_keras.progress import Progress
-from mtl_keras.replay import Replay
+from mtl_keras.resuming.backup import Backup, Position
+from mtl_keras.resuming.progress import Progress
+from mtl_keras.resuming.replay import Replay
 
 
 class Resumable:
