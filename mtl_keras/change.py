@@ -189,9 +189,13 @@ def recompile(model: keras.Model) -> None:
     if not model.compiled:
         return
     optimizer, kept = model.optimizer, _by_path(_states(model))
+    running = model.train_function is not None
     model.compile(**keras.saving.deserialize_keras_object(model.get_compile_config()))
     carry_optimizer(optimizer, model)
     _carry(kept, _states(model))
+    if running:
+        # A fit that goes on, where a callback called, takes it as it is.
+        model.make_train_function()
 
 
 def carry_optimizer(optimizer: Any, model: keras.Model) -> None:
@@ -315,7 +319,11 @@ def set_trainable(model: keras.Model, parts: Sequence[str], trainable: bool) -> 
     """
     if not parts:
         raise ValueError(f"Name one part or more, of {part_names(model)}. Received: none")
-    for layer in [layer for part in parts for layer in layers_of(model, part)]:
+    layers = [layer for part in parts for layer in layers_of(model, part)]
+    if keras.backend.backend() == "jax":
+        # In a fit, variables are old until Keras is asked for them.
+        model.jax_state_sync()
+    for layer in layers:
         layer.trainable = trainable
     recompile(model)
 

@@ -1,6 +1,7 @@
 """Changing a trained model: tasks that come and go, parts that freeze; nothing else is lost."""
 
 import functools
+import itertools
 
 import keras
 import numpy as np
@@ -245,6 +246,39 @@ def test_freezing_loses_no_state_of_what_trains_on(balancer):
         model.balancer_state.variables if balancer else (), state or (), strict=True
     ):
         np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), value)
+
+
+@pytest.mark.parametrize(
+    ("moment", "balancer"), [("on_epoch_end", None), ("on_train_batch_end", "gradnorm")]
+)
+def test_a_callback_freezes_and_the_rest_trains_on(moment, balancer):
+    keras.utils.set_random_seed(0)
+    model = zoo.shared_trunk(tasks(), 4, trunk=[6], balancer=balancer)
+    trunk = next(layer for layer in model.layers if layer.weights)
+    seen = []
+
+    class Freeze(keras.callbacks.Callback):
+        def act(self, index, logs=None):
+            if BACKEND == "jax":
+                self.model.jax_state_sync()
+            parts = (trunk.get_weights()[0], self.model.get_layer("price").get_weights()[0])
+            seen.append([np.array(part) for part in parts])
+            if len(seen) == 2:
+                self.model.freeze("trunk")
+
+    setattr(Freeze, moment, Freeze.act)
+    per_epoch = 1 if moment == "on_epoch_end" else 3
+    fit = {"batch_size": 8, "epochs": 6 // per_epoch, "verbose": 0, "callbacks": [Freeze()]}
+    model.fit(X, Y, **fit)
+    moved = [
+        [np.abs(a - b).max() for a, b in zip(*two, strict=True)] for two in itertools.pairwise(seen)
+    ]
+    trunks, heads = zip(*moved, strict=True)
+    assert len(seen) == 6 and trunks[0] > 0 and trunks[1:] == (0, 0, 0, 0)
+    assert min(heads) > 0
+    # Then and in the next fit, the same optimizer.
+    assert int(model.optimizer.iterations) == 6 * 3 // per_epoch
+    model.fit(X, Y, verbose=0)
 
 
 def test_freezing_and_thawing_in_between_steps_changes_nothing_else():

@@ -78,6 +78,22 @@ def test_a_loaded_model_goes_on_alike(tmp_path, balancer):
     assert kinds == ["Adam", "SGD"]
 
 
+@pytest.fixture
+def half_precision():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    keras.config.set_dtype_policy(policy)
+
+
+def test_parts_move_at_their_rates_under_loss_scaling(half_precision):
+    whole, model = built(sgd(1.0)), built(per_part({"trunk": sgd(0.1), "heads": sgd(0.02)}))
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    for (path, moved), step in zip(moves(model).items(), moves(whole).values(), strict=True):
+        rate = 0.02 if path.startswith(("clicked", "price")) else 0.1
+        np.testing.assert_allclose(moved, rate * step, rtol=0.02, atol=1e-5, err_msg=path)
+
+
 def test_fit_trains_all_parts():
     model = built(two_kinds(), run_eagerly=False)
     before = weights(model)
