@@ -25,12 +25,15 @@ if OWNS_CACHE:
 # pretrained entries and of changed models, an optimizer a part, the proofs that the suites find
 # broken layers, and what tests of layers say beyond their conformance suite.
 # On TensorFlow: proofs that the suites find broken layers, which PyTorch runs, a fit in several
-# processes or with half of its labels, and more of what another test says for one case.
+# processes, killed, or with half of its labels, and more of what another test says for one case.
 # `KERAS_BACKEND=jax pytest -m slow` and `pytest -m slow` run them.
 SLOW = {
     "tensorflow": (
         "test_layer_suite.py",
         "test_shared_trunk[two tasks-",
+        "test_shared_trunk[sequence-",
+        "test_hierarchical_multi_gate.py::test_conformance[fit_step_jit]",
+        "test_hierarchical_multi_gate.py::test_conformance[saved_model]",
         "test_balanced_fit.py::test_a_killed_training",
         "test_half_of_the_labels_missing",
         "gradients/test_replicas.py",
@@ -39,14 +42,18 @@ SLOW = {
         "test_a_stream_goes_on[two_epochs]",
         "test_an_interrupted_fit_ends_like_a_whole_one[epoch]",
         "test_an_interrupted_fit_ends_like_a_whole_one[last_batch]",
-        "leaves_the_last_one[no_room]",
-        "leaves_the_last_one[read_only]",
+        "leaves_the_last_one[no_room",
+        "leaves_the_last_one[read_only",
         "test_weights_say_where_they_are[empty]",
+        "test_weights_say_where_they_are[stale]",
+        "test_killed_three_times",
         "test_updates_of_auto_lambda_go_on[1]",
         "test_it_takes_the_bytes_it_should",
         "test_litert_gives_the_same_numbers[float16]",
     ),
     "jax": (
+        "test_shared_trunk[two tasks-",
+        "test_shared_trunk[sequence-",
         "test_layer_suite.py",
         "-fit_step]",
         "[fit_step]",
