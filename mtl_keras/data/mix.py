@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mtl_keras.data.mixture import Mixture
-from mtl_keras.data.slots import Slots
-from mtl_keras.data.structure import Spec, Structure, by_task, with_task_input
+import numpy as np
+
+from mtl_keras.data.endings import filled_up, up_to_the_end
+from mtl_keras.data.interleave import in_batches, interleave, sizes_of_reading
+from mtl_keras.data.mixture import Mixture, occurrences
+from mtl_keras.data.rows import Rows
+from mtl_keras.data.structure import Spec, Structure
 from mtl_keras.tasks import Task
 
 if TYPE_CHECKING:
@@ -104,52 +109,87 @@ def mix(
     )
     examples = {name: _specs(data) for name, data in datasets.items()}
     structure = Structure(examples, tasks, task_input, fill_inputs)
-    slots = Slots(structure)
     if exhausted == "repeat":
         datasets = {name: data.repeat() for name, data in datasets.items()}
     else:
         datasets = {name: _of_size(data, sizes, name) for name, data in datasets.items()}
-    # In chunks, because what tf.data does for each example costs more than most of it is worth.
-    sources = [
-        data.batch(batch_size).map(_arranged(name, structure, slots))
-        for name, data in datasets.items()
-    ]
-    if unit == "example":
-        sources = [source.unbatch() for source in sources]
-    stream = tf.data.Dataset.choose_from_datasets(
-        sources, _draws(mixture), stop_on_empty_dataset=exhausted != "drop"
-    )
-    if unit == "example":
-        stream = stream.batch(batch_size)
-
-    def complete(x, filled, weights, ids):
-        batch = with_task_input(x, task_input, ids), slots.labels(filled, ids)
-        return (*batch, weights) if structure.weighted else batch
-
-    stream = stream.map(complete).prefetch(tf.data.AUTOTUNE)
+    mixed = _batch_by_batch if unit == "batch" else _example_by_example
+    stream = mixed(datasets, mixture, Rows(structure)).prefetch(tf.data.AUTOTUNE)
     stream.mixture = mixture
     return stream
 
 
-def _arranged(name, structure, slots):
-    """From chunks of examples of a data set to (x, slots, weight, id) of the common structure."""
+def _batch_by_batch(datasets, mixture, rows):
     import tensorflow as tf
 
-    position = list(structure.labels).index(name)
+    sources = [
+        data.batch(mixture.batch_size).map(rows.batch_of(name)).prefetch(1)
+        for name, data in datasets.items()
+    ]
+    draws = _draws(mixture, batches=64).unbatch()
+    drops = mixture.exhausted == "drop"
+    if drops:
+        # An iterator that TensorFlow restores forgets which data sets have ended, and would wait
+        # for them for ever. Each once more, in vain unless it has more examples than `sizes` says.
+        draws = draws.take(mixture.num_draws())
+        draws = draws.concatenate(tf.data.Dataset.range(len(datasets)))
+    return tf.data.Dataset.choose_from_datasets(sources, draws, stop_on_empty_dataset=not drops)
 
-    def arranged(x, y, *weights):
-        labels = by_task(name, y)
-        rows = tf.shape(next(iter(labels.values())))[0]
 
-        def blank(spec):
-            return tf.zeros((rows, *spec.shape), spec.dtype)
+def _example_by_example(datasets, mixture, rows):
+    size, count = mixture.batch_size, len(datasets)
+    chunk, page = sizes_of_reading(size, count, next(iter(datasets.values())).element_spec)
+    repeats = mixture.exhausted == "repeat"
+    sources = []
+    for name, data in datasets.items():
+        chunks = data.batch(chunk, drop_remainder=repeats).map(rows.of(name))
+        sources.append((chunks if repeats else filled_up(chunks, chunk)).prefetch(1))
+    draws = _draws(mixture, page // size)
+    if mixture.exhausted == "drop":
+        draws = _of_what_is_left(draws, mixture, page)
+    pages = interleave(sources, draws, page, chunk)
+    if repeats:
+        return pages.map(rows.batch).prefetch(1).map(in_batches(size)).unbatch()
+    complete = pages.map(lambda ids, there, *own: (there, rows.batch(ids, *own)))
+    return up_to_the_end(complete, size)
 
-        lacking = {key: blank(spec) for key, spec in structure.lacking[name].items()}
-        filled = slots.filled(name, labels, [blank(kind) for kind in slots.kinds])
-        weight = weights[0] if weights else tf.ones(rows)
-        return {**x, **lacking} if lacking else x, filled, weight, tf.fill([rows], position)
 
-    return arranged
+def _of_what_is_left(draws, mixture, page):
+    """Draws without those in vain, and when all is used up, of each data set in turn."""
+    import tensorflow as tf
+
+    sizes = np.array(list(mixture.sizes.values()))
+
+    def kept(before, ids):
+        there = before[ids] + occurrences(ids) < sizes[ids]
+        return before + np.bincount(ids[there], minlength=len(sizes)), ids[there]
+
+    def scanned(before, ids):
+        types = (tf.int64, tf.int64)
+        before, ids = tf.numpy_function(kept, [before, ids], types, stateful=False)
+        return tf.ensure_shape(before, [len(sizes)]), tf.ensure_shape(ids, [None])
+
+    blocks = -(-mixture.num_draws() * mixture.batch_size // page)
+    ids = draws.take(blocks).scan(tf.zeros(len(sizes), tf.int64), scanned).unbatch()
+    # So often that a chunk of each is due: whoever has more examples than `sizes` says is found.
+    in_turn = tf.data.Dataset.range(len(sizes)).repeat()
+    return ids.concatenate(in_turn).batch(page, drop_remainder=True)
+
+
+def _draws(mixture, batches):
+    """The draws of so many batches at a time."""
+    import tensorflow as tf
+
+    # Each is read twice: for which chunks to read, and for which rows to take.
+    @functools.lru_cache(maxsize=4)
+    def drawn(block):
+        return np.concatenate([mixture.draws(block * batches + i) for i in range(batches)])
+
+    def ids(block):
+        # Drawn by NumPy, so that every backend sees the same; a function of the number alone.
+        return tf.ensure_shape(tf.numpy_function(drawn, [block], tf.int64, stateful=False), [None])
+
+    return tf.data.Dataset.counter().map(ids)
 
 
 def _specs(data):
@@ -188,21 +228,3 @@ def _of_size(data, sizes, name):
     if name not in (sizes or {}):
         return data
     return data.apply(tf.data.experimental.assert_cardinality(sizes[name]))
-
-
-def _draws(mixture):
-    import tensorflow as tf
-
-    def drawn(batch):
-        # Drawn by NumPy, so that every backend sees the same; a function of the number alone.
-        ids = tf.numpy_function(mixture.draws, [batch], tf.int64, stateful=False)
-        return tf.ensure_shape(ids, [None])
-
-    draws = tf.data.Dataset.counter().map(drawn)
-    if mixture.exhausted != "drop":
-        return draws.unbatch()
-    # An iterator that TensorFlow restores forgets which data sets have ended, and would wait for
-    # them for ever.
-    draws = draws.take(mixture.num_draws()).unbatch()
-    # Each once more, in vain unless it has more examples than `sizes` says.
-    return draws.concatenate(tf.data.Dataset.range(len(mixture.names)))

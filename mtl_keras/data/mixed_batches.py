@@ -92,7 +92,7 @@ class MixedBatches(keras.utils.PyDataset):
         examples = {name: keras.tree.map_structure(_spec, data) for name, data in arrays.items()}
         self._structure = Structure(examples, tasks, task_input, fill_inputs)
         self._columns = self._arranged(arrays)
-        self._task_input, self._shuffle = task_input, bool(shuffle)
+        self._shuffle = bool(shuffle)
         if exhausted == "drop" and batches_per_epoch is not None:
             raise ValueError(
                 "`batches_per_epoch` must be None with exhausted='drop', where the rows say it. "
@@ -183,7 +183,7 @@ class MixedBatches(keras.utils.PyDataset):
         x, y, weights = keras.tree.map_structure(
             lambda column: column.gathered(own, rows), self._columns
         )
-        x = with_task_input(x, self._task_input, ids.astype("int32"))
+        x = with_task_input(x, self._structure.task_input, ids.astype("int32"))
         return (x, y, *weights)
 
     def _arranged(self, arrays):

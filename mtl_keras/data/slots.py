@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from mtl_keras.data.structure import Structure
+    from mtl_keras.data.structure import Spec, Structure
 
 
 class Slots:
@@ -28,12 +29,12 @@ class Slots:
         self.kinds, self._slot_of = _assigned(structure.labels)
         self._groups = self._grouped(structure.labels)
 
-    def filled(self, name: str, labels: dict[str, tf.Tensor], blanks: list) -> tuple:
-        """The slots of examples of the data set `name`; `blanks` stand in those of no label."""
-        slots = list(blanks)
-        for task, label in labels.items():
-            slots[self._slot_of[name, task]] = label
-        return tuple(slots)
+    def filled(
+        self, name: str, labels: dict[str, tf.Tensor], blank: Callable[[Spec], tf.Tensor]
+    ) -> tuple:
+        """The slots of examples of the data set `name`; `blank` makes those of no label."""
+        own = {self._slot_of[name, task]: label for task, label in labels.items()}
+        return tuple(own[i] if i in own else blank(kind) for i, kind in enumerate(self.kinds))
 
     def labels(self, slots: tuple, ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """Labels by task of a batch, `ids` (batch,) the positions of the rows' data sets."""

@@ -32,6 +32,7 @@ class Structure:
         lacking: name of a data set to the inputs that it lacks, name to `Spec`.
         missing: task to the label of examples that have none, in the order of the tasks.
         weighted: names of the data sets with sample weights.
+        task_input: as given.
 
     Raises:
         ValueError: for data sets that do not go together.
@@ -44,6 +45,7 @@ class Structure:
         task_input: str | None,
         fill_inputs: bool,
     ):
+        self.task_input = task_input
         parts = {name: _parts(name, example) for name, example in examples.items()}
         inputs = {name: x for name, (x, _, _) in parts.items()}
         self.lacking = _lacking_inputs(inputs, fill_inputs)

@@ -104,14 +104,14 @@ def _results(manifest):
     lines.append(_row(["parameters", "", *cells]))
     said = f"{results['split'].capitalize()} split"
     said += f", mean and standard deviation over {count} seeds." if count > 1 else ", one seed."
-    said += _gains(summary, roles)
+    said += _gains(summary, roles, _budget(manifest))
     return "\n".join([*lines, "", f"{said} The weights here are those of the first seed."])
 
 
-def _gains(summary, roles):
+def _gains(summary, roles, budget):
     if "single_task" not in roles:
         return ""
-    said = " The baselines had the same data, batches and epochs at most."
+    said = f" {budget}"
     if "plain_sum" not in roles:
         said += " This model is itself the plain sum of its tasks' losses."
     for role in roles[1:]:
@@ -120,6 +120,22 @@ def _gains(summary, roles):
         said += f" Against {_BASELINES[role]}, Delta_m is {mean:+.2f} %"
         said += f" [{low:+.2f}, {high:+.2f}] (95 %, paired seeds): {verdict}."
     return said
+
+
+def _budget(manifest):
+    budgets = dict(manifest.get("training", {}).get("budgets", {}))
+    alone = budgets.pop("single_task", None)
+    if all(budget == alone for budget in budgets.values()):
+        return "The baselines had the same data, batches and epochs at most."
+    others = next(iter(budgets.values()))
+    return (
+        "The baselines had the same data and batches. Single tasks take fewer steps in an epoch: "
+        f"they had {_epochs(alone)}, the others {_epochs(others)}."
+    )
+
+
+def _epochs(budget):
+    return f"{budget['epochs']} epochs at most, patience {budget['patience']}"
 
 
 def _row(cells):

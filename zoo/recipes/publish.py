@@ -126,6 +126,7 @@ def write_entry(
         training={
             "command": command,
             "versions": versions(),
+            "budgets": {role: recipe.budget(plan) for role, plan in recipe.roles.items()},
             "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         },
         published=list(recipe.published),

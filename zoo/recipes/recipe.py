@@ -17,11 +17,24 @@ class Plan:
         arguments: its arguments but tasks, inputs and optimizer, as in `zoo.recipes.parts.made`.
         row_tasks: whether the model is told whose a row is, where the data has rows of several
             tasks.
+        epochs: in place of the recipe's: a task that has a sixteenth of the rows takes as many
+            fewer steps in an epoch.
+        patience: the same.
+
+    Raises:
+        ValueError: for a number of epochs below 1.
     """
 
     builder: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     row_tasks: bool = False
+    epochs: int | None = None
+    patience: int | None = None
+
+    def __post_init__(self):
+        for name in ("epochs", "patience"):
+            if getattr(self, name) is not None:
+                _check_positive(name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -77,9 +90,12 @@ class Recipe:
 
     def __post_init__(self):
         for name in ("epochs", "patience", "seeds"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+            _check_positive(name, getattr(self, name))
+        if (self.model.epochs, self.model.patience) != (None, None):
+            raise ValueError(
+                "`epochs` and `patience` of the entry itself are those of the recipe; baselines "
+                f"may have others. Received: model={self.model}"
+            )
         if self.jit_compile not in (True, False, "auto"):
             raise ValueError(
                 f"`jit_compile` must be true, false or 'auto'. Received: {self.jit_compile!r}"
@@ -110,11 +126,20 @@ class Recipe:
             raise ValueError(f"{path} is no recipe: {error}") from error
 
     def with_epochs(self, epochs: int | None) -> "Recipe":
-        """The recipe with another number of epochs, or itself for `None`."""
+        """The recipe with another number of epochs for the entry, or itself for `None`."""
         return self if epochs is None else replace(self, epochs=epochs)
+
+    def budget(self, plan: Plan) -> dict[str, int]:
+        """How long a plan may train: "epochs" and "patience"."""
+        return {name: getattr(plan, name) or getattr(self, name) for name in ("epochs", "patience")}
 
     @property
     def roles(self) -> dict[str, Plan]:
         """The plans by what they are for: "entry", "single_task", "plain_sum"."""
         plans = {"entry": self.model, "single_task": self.single_task}
         return plans | ({"plain_sum": self.plain_sum} if self.plain_sum else {})
+
+
+def _check_positive(name, value):
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")

@@ -124,14 +124,15 @@ def trained(
     if recipe.jit_compile != "auto":
         # Not by `compile`, whose arguments are saved: elsewhere another choice may be better.
         model.jit_compile = recipe.jit_compile
+    budget = recipe.budget(plan)
     stop = keras.callbacks.EarlyStopping(
-        "val_score", mode="max", patience=recipe.patience, restore_best_weights=True
+        "val_score", mode="max", patience=budget["patience"], restore_best_weights=True
     )
     begin = time.perf_counter()
     model.fit(
         _given(model, data.train),
         validation_data=_given(model, data.validation),
-        epochs=recipe.epochs,
+        epochs=budget["epochs"],
         verbose=0,
         callbacks=[stop, *callbacks],
     )

@@ -72,7 +72,8 @@ def fingerprint(recipe: Recipe, job: Job) -> str:
     """What a run depends on, as 16 hexadecimal digits."""
     shared = ("data", "optimizer", "epochs", "patience", "features", "tasks")
     depends = {name: getattr(recipe, name) for name in shared}
-    depends |= {"plan": asdict(recipe.roles[job.role]), "task": job.task, "row": job.row_task}
+    plan = {name: own for name, own in asdict(recipe.roles[job.role]).items() if own is not None}
+    depends |= {"plan": plan, "task": job.task, "row": job.row_task}
     text = json.dumps(depends | {"seed": job.seed}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -122,8 +123,10 @@ def _do(recipe, job, data, work, progress):
     keras.utils.set_random_seed(job.seed)
     narrowed = job.narrowed(data, recipe)
     steps = int(narrowed.train.cardinality())
-    bar = FitProgress(progress, f"{_title(job)}, seed {job.seed}", recipe.epochs, steps)
-    model, run = trained(recipe.roles[job.role], recipe, narrowed, job.seed, [bar])
+    plan = recipe.roles[job.role]
+    epochs = recipe.budget(plan)["epochs"]
+    bar = FitProgress(progress, f"{_title(job)}, seed {job.seed}", epochs, steps)
+    model, run = trained(plan, recipe, narrowed, job.seed, [bar])
     # Another process may have done it meanwhile: then its run stands.
     with suppress(FileExistsError), atomic_output(_path(work, recipe, job)) as folder:
         folder.mkdir()

@@ -8,13 +8,19 @@ import numpy as np
 import pytest
 
 import mtl_keras as mtl
-from mtl_keras.data import mix
+from mtl_keras.data import interleave, mix
 
 tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("streams are TensorFlow's", allow_module_level=True)
 
 SIZES = {"a": 40, "b": 5, "c": 15}
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch):
+    """So that these few rows fill several."""
+    monkeypatch.setattr(interleave, "_ROWS", 1)
 
 
 def numbered(name, size=None, dtype="float32"):
@@ -284,6 +290,46 @@ def test_with_right_sizes_told_the_stream_is_that_of_known_ones(unit, exhausted)
         np.testing.assert_array_equal(x, again)
 
 
+@pytest.mark.parametrize("exhausted", ENDINGS)
+@pytest.mark.parametrize("rows, size", [(1024, 4), (1024, 7), (48, 4), (1, 1)])
+def test_how_much_is_read_at_a_time_does_not_show(rows, size, exhausted, monkeypatch):
+    options = {"exhausted": exhausted, "seed": 2, "task_input": "task"}
+    expected = np.concatenate(
+        [x["features"] for x, _ in arrays(mix(numbered_sets(), batch_size=4, **options), 30)]
+    )
+    monkeypatch.setattr(interleave, "_ROWS", rows)
+    stream = mix(numbered_sets(), batch_size=size, **options)
+    if size == 4:
+        found = np.concatenate([x["features"] for x, _ in arrays(stream, 30)])
+        np.testing.assert_array_equal(found, expected)
+    found, planned = arrays(stream, 40), itertools.islice(stream.mixture.batches(), 40)
+    assert [x["task"].tolist() for x, _ in found] == [ids.tolist() for ids in planned]
+
+
+def test_large_rows_are_read_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(interleave, "_BYTES", 100)
+    stream = mix(numbered_sets(), batch_size=4, seed=2, task_input="task")
+    found, planned = arrays(stream, 40), itertools.islice(stream.mixture.batches(), 40)
+    assert [x["task"].tolist() for x, _ in found] == [ids.tolist() for ids in planned]
+
+
+@pytest.mark.parametrize("exhausted", ENDINGS)
+def test_rows_of_one_length_need_not_say_so(exhausted):
+    def words(name):
+        return numbered(name).map(
+            lambda x, y: (tf.strings.split(tf.strings.as_string(y) + " x"), y)
+        )
+
+    assert words("a").element_spec[0].shape.as_list() == [None]
+    stream = mix({name: words(name) for name in SIZES}, batch_size=4, exhausted=exhausted)
+    found = arrays(stream, 20)
+    planned = itertools.islice(stream.mixture.batches(), 20)
+    assert [len(x) for x, _ in found] == [len(ids) for ids in planned]
+    for x, y in found:
+        numbers = np.nansum(np.stack([*y.values()]), axis=0)
+        np.testing.assert_array_equal(x[:, 0].astype(float), numbers)
+
+
 # Of 4 or a multiple of the batch size, nothing beyond is read ahead.
 @pytest.mark.parametrize("name, size", [("a", 36), ("a", 41), ("b", 4), ("b", 6), ("c", 20)])
 @pytest.mark.parametrize("unit", ["example", "batch"])
@@ -296,14 +342,15 @@ def test_a_wrong_size_is_an_error_when_each_example_is_to_come_once(unit, name, 
         arrays(stream)
 
 
-@pytest.mark.parametrize("unit", ["example", "batch"])
-@pytest.mark.parametrize("read", [3, 12, 14])
+@pytest.mark.parametrize(
+    "unit, read", [("example", 3), ("example", 7), ("batch", 3), ("batch", 12), ("batch", 14)]
+)
 def test_sizes_are_compared_after_a_restart_too(read, unit, tmp_path):
     def stream(**wrong):
         data, sizes = of_unknown_size(), SIZES | wrong
         return mix(data, batch_size=4, unit=unit, exhausted="drop", sizes=sizes, seed=3)
 
-    # By the twelfth batch two of the data sets have ended.
+    # By then two of the data sets have ended: single examples are read ahead.
     left = iter(stream())
     resumed = restarted(left, iter(stream()), read, tmp_path)
     rest = [x.numpy().tolist() for x, _ in left]

@@ -210,6 +210,9 @@ def test_a_recipe_is_read_as_it_was_written(tmp_path):
         ({"epochs": 0}, "`epochs` must be a positive integer. Received: epochs=0"),
         ({"patience": 1.5}, "patience=1.5"),
         ({"seeds": "5"}, "seeds='5'"),
+        ({"plain_sum": {"builder": "single_task", "epochs": 0}}, "epochs=0"),
+        ({"single_task": {"builder": "single_task", "patience": True}}, "patience=True"),
+        ({"model": {"builder": "single_task", "epochs": 3}}, "are those of the recipe"),
     ],
 )
 def test_what_is_no_recipe(change, said, tmp_path):
@@ -532,6 +535,18 @@ def test_the_best_epoch_is_kept():
     assert found.seconds > 0
 
 
+@on_tensorflow
+def test_a_baseline_may_train_longer():
+    epochs = []
+    seen = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(epoch))
+    plan = dataclasses.replace(PLAN, epochs=4, patience=4)
+    recipe = dataclasses.replace(RECIPE, epochs=1, patience=1)
+    trained(plan, recipe, toy_data(), seed=3, callbacks=[seen])
+    assert epochs == [0, 1, 2, 3]
+    assert recipe.budget(plan) == {"epochs": 4, "patience": 4}
+    assert recipe.budget(PLAN) == {"epochs": 1, "patience": 1}
+
+
 # -- studies
 
 
@@ -647,6 +662,10 @@ def test_what_a_run_depends_on():
         {"model": dataclasses.replace(RECIPE.model, row_tasks=True)},
     ):
         assert changed(**other) != kept, other
+    longer = dataclasses.replace(RECIPE, single_task=dataclasses.replace(PLAN, epochs=99))
+    same = dataclasses.replace(RECIPE, single_task=PLAN)
+    alone = job("single_task", 0, "shop")
+    assert study.fingerprint(longer, alone) != study.fingerprint(same, alone)
     jobs = [job(), job(seed=1), job(task="clicked"), job(task="shop"), job("plain_sum")]
     jobs += [job(task="clicked", row_task=k) for k in (0, 1)]
     assert len({study.fingerprint(RECIPE, own) for own in jobs}) == len(jobs)
@@ -834,6 +853,19 @@ def test_publish_writes_an_entry(presets, work, monkeypatch):
     page = (folder / "README.md").read_text("utf-8")
     assert page.startswith("# toy\n") and zoo.verify("toy")
     assert page == zoo.card("toy") and 'zoo.load("toy")' in page
+    assert "The baselines had the same data, batches and epochs at most." in page
+
+
+@on_tensorflow
+def test_the_card_says_that_single_tasks_trained_longer(presets, work):
+    longer = dataclasses.replace(PLAN, epochs=3, patience=2)
+    recipe = dataclasses.replace(RECIPE, single_task=longer, seeds=1)
+    (presets / "toy" / "recipe.json").write_text(as_json(recipe))
+    publish.publish("toy", None, work)
+    assert (
+        "Single tasks take fewer steps in an epoch: they had 3 epochs at most, patience 2, the "
+        "others 2 epochs at most, patience 1." in zoo.card("toy")
+    )
 
 
 @on_tensorflow

@@ -1,0 +1,179 @@
+"""Interleave: rows of several streams in a drawn order, moved by the page and not one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mtl_keras.data.mixture import occurrences
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def interleave(
+    sources: Sequence[tf.data.Dataset], pages: tf.data.Dataset, page: int, chunk: int
+) -> tf.data.Dataset:
+    """Pages of rows: the i-th row of a page is the next one of the source that it is drawn from.
+
+    What tf.data does for each row costs more than copying it. So sources are read by the chunk,
+    each when its first row is near, into a pool of rows that wait; of the pool and the chunks
+    that came, the rows of a page are gathered at once. As many rows come as go, so the pool
+    stays as large as a page.
+
+    Args:
+        sources: endless data sets of chunks: structures of tensors, (chunk, ...) each.
+        pages: what is drawn: vectors of positions in `sources`, (page,) each.
+        page: rows in a page, a multiple of `chunk` and as many as a chunk of each source or more.
+        chunk: rows in a chunk.
+
+    Returns:
+        A data set of the pages' draws and structures of tensors, (page, ...) each.
+    """
+    import tensorflow as tf
+
+    waiting = tf.zeros([0], tf.int64), _no_rows(sources[0].element_spec)
+    numbers = [tf.data.Dataset.from_tensors(np.int64(k)).repeat() for k in range(len(sources))]
+    numbered = [tf.data.Dataset.zip(pair) for pair in zip(numbers, sources, strict=True)]
+    due = _chunks_due(pages, len(sources), chunk)
+    chunks = tf.data.Dataset.choose_from_datasets(numbered, due, stop_on_empty_dataset=True)
+    # The first chunks fill the pool, before anything is drawn.
+    drawn = tf.data.Dataset.from_tensors(tf.zeros([0], tf.int64)).concatenate(pages)
+    come = chunks.batch(page // chunk, drop_remainder=True)
+    return tf.data.Dataset.zip((drawn, come)).scan(waiting, _exchanged).skip(1)
+
+
+def _exchanged(waiting, drawn_and_come):
+    """What waits then, and the rows of the page."""
+    import tensorflow as tf
+
+    (owners, rows), (drawn, (owners_come, come)) = waiting, drawn_and_come
+    rows = tf.nest.map_structure(_appended, rows, come)
+    chunk = tf.shape(tf.nest.flatten(come)[0])[1]
+    owners = tf.concat([owners, tf.repeat(owners_come, chunk)], 0)
+    taken, left = tf.numpy_function(places, [drawn, owners], (tf.int64, tf.int64), stateful=False)
+    taken, left = tf.ensure_shape(taken, [None]), tf.ensure_shape(left, [None])
+
+    def gathered(places):
+        return tf.nest.map_structure(lambda column: tf.gather(column, places), rows)
+
+    return (tf.gather(owners, left), gathered(left)), (drawn, *gathered(taken))
+
+
+def _appended(waiting, come):
+    import tensorflow as tf
+
+    shape = tf.shape(come)
+    come = tf.reshape(come, tf.concat([[shape[0] * shape[1]], shape[2:]], 0))
+    # No rows at first, and then of what shape is not known.
+    waiting = tf.reshape(waiting, tf.concat([tf.shape(waiting)[:1], shape[2:]], 0))
+    return tf.concat([waiting, come], 0)
+
+
+def _no_rows(spec):
+    import tensorflow as tf
+
+    def none(leaf):
+        return tf.zeros([0, *(size or 0 for size in leaf.shape[1:])], leaf.dtype)
+
+    return tf.nest.map_structure(none, spec)
+
+
+def _chunks_due(pages, count, chunk):
+    """Whose chunks to read, in the order in which their first rows are drawn."""
+    import tensorflow as tf
+
+    def counted(drawn_before, ids):
+        return tf.numpy_function(
+            lambda before, ids: due(before, ids, chunk),
+            [drawn_before, ids],
+            (tf.int64, tf.int64),
+            stateful=False,
+        )
+
+    def shaped(before, ids):
+        before, owners = counted(before, ids)
+        return tf.ensure_shape(before, [count]), tf.ensure_shape(owners, [None])
+
+    return pages.scan(tf.zeros([count], tf.int64), shaped).unbatch()
+
+
+def due(before: np.ndarray, ids: np.ndarray, chunk: int) -> tuple[np.ndarray, np.ndarray]:
+    """How many rows of each source have been drawn then, and whose chunks the draws open.
+
+    Args:
+        before: how many have been drawn of each source.
+        ids: what is drawn.
+        chunk: rows in a chunk.
+
+    >>> due(np.array([0, 3]), np.array([1, 0, 1, 0]), chunk=4)
+    (array([2, 5]), array([0, 1]))
+    """
+    opened = (before[ids] + occurrences(ids)) % chunk == 0
+    return before + np.bincount(ids, minlength=len(before)), ids[opened]
+
+
+def places(ids: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where in a pool the drawn rows lie, first come, first drawn; and the places that are left.
+
+    Args:
+        ids: what is drawn.
+        owners: whose each row of the pool is.
+
+    >>> places(np.array([1, 0, 1]), np.array([0, 0, 1, 1, 1]))
+    (array([2, 0, 3]), array([1, 4]))
+    """
+    order = np.argsort(owners, kind="stable")
+    taken = order[np.searchsorted(owners[order], ids) + occurrences(ids)]
+    return taken, np.delete(np.arange(len(owners)), taken)
+
+
+def sizes_of_reading(batch_size: int, sources: int, examples: Any) -> tuple[int, int]:
+    """Rows in a chunk, which divide a batch, and rows in a page, whole batches.
+
+    Large rows come in small chunks, down to one row; a page has a chunk of each source at least.
+
+    Args:
+        batch_size: rows in a batch.
+        sources: how many there are.
+        examples: `element_spec` of single examples.
+
+    >>> import tensorflow as tf
+    >>> sizes_of_reading(32, 20, tf.TensorSpec([64], "float32"))
+    (32, 640)
+    >>> sizes_of_reading(32, 20, tf.TensorSpec([224, 224, 3], "float32"))
+    (2, 64)
+    """
+    most = min(_BYTES // _row_bytes(examples), max(_ROWS, sources * batch_size)) // sources
+    chunk = most // batch_size * batch_size or max(
+        rows for rows in range(1, batch_size + 1) if rows <= max(most, 1) and batch_size % rows == 0
+    )
+    return chunk, -(-sources * chunk // batch_size) * batch_size
+
+
+_BYTES = 32 << 20
+_ROWS = 1024
+
+
+def _row_bytes(examples):
+    import tensorflow as tf
+
+    # Of strings and what is not fixed, a guess.
+    leaves = tf.nest.flatten(examples)
+    return sum(max(leaf.dtype.size, 1) * math.prod(n or 64 for n in leaf.shape) for leaf in leaves)
+
+
+def in_batches(size: int) -> Callable[..., Any]:
+    """What makes of a page its batches, (batches, size, ...)."""
+    import tensorflow as tf
+
+    def batches(*page):
+        def split(rows):
+            return tf.reshape(rows, tf.concat([[-1, size], tf.shape(rows)[1:]], 0))
+
+        return tf.nest.map_structure(split, page)
+
+    return batches
