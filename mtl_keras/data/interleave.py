@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtl_keras.data.mixture import occurrences
-
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -54,8 +52,7 @@ def _exchanged(waiting, drawn_and_come):
     rows = tf.nest.map_structure(_appended, rows, come)
     chunk = tf.shape(tf.nest.flatten(come)[0])[1]
     owners = tf.concat([owners, tf.repeat(owners_come, chunk)], 0)
-    taken, left = tf.numpy_function(places, [drawn, owners], (tf.int64, tf.int64), stateful=False)
-    taken, left = tf.ensure_shape(taken, [None]), tf.ensure_shape(left, [None])
+    taken, left = places(drawn, owners)
 
     def gathered(places):
         return tf.nest.map_structure(lambda column: tf.gather(column, places), rows)
@@ -86,22 +83,11 @@ def _chunks_due(pages, count, chunk):
     """Whose chunks to read, in the order in which their first rows are drawn."""
     import tensorflow as tf
 
-    def counted(drawn_before, ids):
-        return tf.numpy_function(
-            lambda before, ids: due(before, ids, chunk),
-            [drawn_before, ids],
-            (tf.int64, tf.int64),
-            stateful=False,
-        )
-
-    def shaped(before, ids):
-        before, owners = counted(before, ids)
-        return tf.ensure_shape(before, [count]), tf.ensure_shape(owners, [None])
-
-    return pages.scan(tf.zeros([count], tf.int64), shaped).unbatch()
+    start = tf.zeros([count], tf.int64)
+    return pages.scan(start, lambda before, ids: due(before, ids, chunk)).unbatch()
 
 
-def due(before: np.ndarray, ids: np.ndarray, chunk: int) -> tuple[np.ndarray, np.ndarray]:
+def due(before: tf.Tensor, ids: tf.Tensor, chunk: int) -> tuple[tf.Tensor, tf.Tensor]:
     """How many rows of each source have been drawn then, and whose chunks the draws open.
 
     Args:
@@ -109,26 +95,58 @@ def due(before: np.ndarray, ids: np.ndarray, chunk: int) -> tuple[np.ndarray, np
         ids: what is drawn.
         chunk: rows in a chunk.
 
-    >>> due(np.array([0, 3]), np.array([1, 0, 1, 0]), chunk=4)
-    (array([2, 5]), array([0, 1]))
+    >>> import tensorflow as tf
+    >>> after, opened = due(tf.constant([0, 3]), tf.constant([1, 0, 1, 0]), chunk=4)
+    >>> after.numpy().tolist(), opened.numpy().tolist()
+    ([2, 5], [0, 1])
     """
-    opened = (before[ids] + occurrences(ids)) % chunk == 0
-    return before + np.bincount(ids, minlength=len(before)), ids[opened]
+    import tensorflow as tf
+
+    opens = (tf.gather(before, ids) + occurrences(ids)) % chunk == 0
+    return before + counted(ids, before), ids[opens]
 
 
-def places(ids: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def places(ids: tf.Tensor, owners: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Where in a pool the drawn rows lie, first come, first drawn; and the places that are left.
 
     Args:
         ids: what is drawn.
         owners: whose each row of the pool is.
 
-    >>> places(np.array([1, 0, 1]), np.array([0, 0, 1, 1, 1]))
-    (array([2, 0, 3]), array([1, 4]))
+    >>> import tensorflow as tf
+    >>> taken, left = places(tf.constant([1, 0, 1]), tf.constant([0, 0, 1, 1, 1]))
+    >>> taken.numpy().tolist(), left.numpy().tolist()
+    ([2, 0, 3], [1, 4])
     """
-    order = np.argsort(owners, kind="stable")
-    taken = order[np.searchsorted(owners[order], ids) + occurrences(ids)]
-    return taken, np.delete(np.arange(len(owners)), taken)
+    import tensorflow as tf
+
+    order = tf.argsort(owners, stable=True)
+    firsts = tf.searchsorted(tf.gather(owners, order), ids)
+    taken = tf.gather(order, firsts + tf.cast(occurrences(ids), tf.int32))
+    stays = tf.tensor_scatter_nd_update(tf.ones_like(order), taken[:, None], tf.zeros_like(taken))
+    return taken, tf.where(stays > 0)[:, 0]
+
+
+def occurrences(ids: tf.Tensor) -> tf.Tensor:
+    """How often each id came before, within `ids`.
+
+    >>> import tensorflow as tf
+    >>> occurrences(tf.constant([2, 0, 2, 2])).numpy().tolist()
+    [0, 0, 1, 2]
+    """
+    import tensorflow as tf
+
+    order = tf.argsort(ids, stable=True)
+    ordered = tf.gather(ids, order)
+    counts = tf.range(tf.size(ids)) - tf.searchsorted(ordered, ordered)
+    return tf.cast(tf.scatter_nd(order[:, None], counts, tf.shape(ids)), ids.dtype)
+
+
+def counted(ids: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """How often each id comes, of the shape and type of `like`."""
+    import tensorflow as tf
+
+    return tf.cast(tf.math.bincount(tf.cast(ids, tf.int32), minlength=tf.size(like)), like.dtype)
 
 
 def sizes_of_reading(batch_size: int, sources: int, examples: Any) -> tuple[int, int]:

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mtl_keras.data.endings import filled_up, up_to_the_end
-from mtl_keras.data.interleave import in_batches, interleave, sizes_of_reading
-from mtl_keras.data.mixture import Mixture, occurrences
+from mtl_keras.data.interleave import (
+    counted,
+    in_batches,
+    interleave,
+    occurrences,
+    sizes_of_reading,
+)
+from mtl_keras.data.mixture import Mixture
 from mtl_keras.data.rows import Rows
 from mtl_keras.data.structure import Spec, Structure
 from mtl_keras.tasks import Task
@@ -122,11 +128,12 @@ def mix(
 def _batch_by_batch(datasets, mixture, rows):
     import tensorflow as tf
 
+    repeats = mixture.exhausted == "repeat"
     sources = [
-        data.batch(mixture.batch_size).map(rows.batch_of(name)).prefetch(1)
+        data.batch(mixture.batch_size, drop_remainder=repeats).map(rows.batch_of(name)).prefetch(1)
         for name, data in datasets.items()
     ]
-    draws = _draws(mixture, batches=64).unbatch()
+    draws = _draws(mixture, 1).unbatch()
     drops = mixture.exhausted == "drop"
     if drops:
         # An iterator that TensorFlow restores forgets which data sets have ended, and would wait
@@ -146,7 +153,7 @@ def _example_by_example(datasets, mixture, rows):
         sources.append((chunks if repeats else filled_up(chunks, chunk)).prefetch(1))
     draws = _draws(mixture, page // size)
     if mixture.exhausted == "drop":
-        draws = _of_what_is_left(draws, mixture, page)
+        draws = _of_what_is_left(draws, mixture)
     pages = interleave(sources, draws, page, chunk)
     if repeats:
         return pages.map(rows.batch).prefetch(1).map(in_batches(size)).unbatch()
@@ -154,25 +161,21 @@ def _example_by_example(datasets, mixture, rows):
     return up_to_the_end(complete, size)
 
 
-def _of_what_is_left(draws, mixture, page):
+def _of_what_is_left(draws, mixture):
     """Draws without those in vain, and when all is used up, of each data set in turn."""
     import tensorflow as tf
 
-    sizes = np.array(list(mixture.sizes.values()))
+    page = draws.element_spec.shape[0]
+    sizes = tf.constant(list(mixture.sizes.values()), tf.int64)
 
     def kept(before, ids):
-        there = before[ids] + occurrences(ids) < sizes[ids]
-        return before + np.bincount(ids[there], minlength=len(sizes)), ids[there]
-
-    def scanned(before, ids):
-        types = (tf.int64, tf.int64)
-        before, ids = tf.numpy_function(kept, [before, ids], types, stateful=False)
-        return tf.ensure_shape(before, [len(sizes)]), tf.ensure_shape(ids, [None])
+        there = tf.gather(before, ids) + occurrences(ids) < tf.gather(sizes, ids)
+        return before + counted(ids[there], before), ids[there]
 
     blocks = -(-mixture.num_draws() * mixture.batch_size // page)
-    ids = draws.take(blocks).scan(tf.zeros(len(sizes), tf.int64), scanned).unbatch()
+    ids = draws.take(blocks).scan(tf.zeros_like(sizes), kept).unbatch()
     # So often that a chunk of each is due: whoever has more examples than `sizes` says is found.
-    in_turn = tf.data.Dataset.range(len(sizes)).repeat()
+    in_turn = tf.data.Dataset.range(len(mixture.names)).repeat()
     return ids.concatenate(in_turn).batch(page, drop_remainder=True)
 
 
@@ -180,16 +183,27 @@ def _draws(mixture, batches):
     """The draws of so many batches at a time."""
     import tensorflow as tf
 
+    many = max(1, _BATCHES_DRAWN_AT_ONCE // batches)
+
     # Each is read twice: for which chunks to read, and for which rows to take.
-    @functools.lru_cache(maxsize=4)
+    @functools.lru_cache(maxsize=2)
     def drawn(block):
-        return np.concatenate([mixture.draws(block * batches + i) for i in range(batches)])
+        numbers = range(block * many * batches, (block + 1) * many * batches)
+        return np.concatenate([mixture.draws(i) for i in numbers]).reshape(many, -1)
 
     def ids(block):
         # Drawn by NumPy, so that every backend sees the same; a function of the number alone.
-        return tf.ensure_shape(tf.numpy_function(drawn, [block], tf.int64, stateful=False), [None])
+        ids = tf.numpy_function(drawn, [block], tf.int64, stateful=False)
+        return tf.ensure_shape(ids, first.shape)
 
-    return tf.data.Dataset.counter().map(ids)
+    # A stream that calls Python can keep a process from ending. So it does that seldom: most end
+    # before they have to.
+    first = drawn(0)
+    blocks = tf.data.Dataset.from_tensors(first)
+    return blocks.concatenate(tf.data.Dataset.counter(1).map(ids)).unbatch()
+
+
+_BATCHES_DRAWN_AT_ONCE = 1024
 
 
 def _specs(data):

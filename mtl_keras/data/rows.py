@@ -28,46 +28,72 @@ class Rows:
 
     def of(self, name: str) -> Callable[..., tuple]:
         """What makes rows of a chunk of examples of the data set `name`."""
+
+        def rows(x, y, *weights):
+            count, labels = _counted(name, y)
+
+            def blank(spec):
+                return _full(count, spec, 0)
+
+            return (
+                self._inputs(name, x, count),
+                self._slots.filled(name, labels, blank),
+                *(self._weights(weights, count)),
+            )
+
+        return rows
+
+    def batch(self, ids: tf.Tensor, x: Any, filled: tuple, *weights: tf.Tensor) -> tuple:
+        """What `mix` gives, of rows of any number; `ids` (rows,), the positions of their sets."""
+        return self._told(x, ids), self._slots.labels(filled, ids), *weights
+
+    def batch_of(self, name: str) -> Callable[..., tuple]:
+        """What makes a batch of examples of the data set `name` alone."""
         import tensorflow as tf
 
         structure = self._structure
+        position = list(structure.labels).index(name)
+        kinds = {task: kind for own in structure.labels.values() for task, kind in own.items()}
 
-        def rows(x, y, *weights):
-            labels = by_task(name, y)
-            first = next(iter(labels.values()))
-            count = first.shape[0] or tf.shape(first)[0]
+        def batch(x, y, *weights):
+            count, labels = _counted(name, y)
+            y = {
+                task: labels[task] if task in labels else _full(count, kinds[task], value)
+                for task, value in structure.missing.items()
+            }
+            x = self._told(self._inputs(name, x, count), tf.fill([count], position))
+            return x, y, *self._weights(weights, count)
 
-            def blank(spec):
-                return tf.zeros((count, *spec.shape), spec.dtype)
+        return batch
 
-            lacking = {key: blank(spec) for key, spec in structure.lacking[name].items()}
-            x = {**x, **lacking} if lacking else x
-            filled = self._slots.filled(name, labels, blank)
-            return x, filled, *self._weights(weights, count)
+    def _inputs(self, name, x, count):
+        lacking = self._structure.lacking[name]
+        return (
+            {**x, **{key: _full(count, spec, 0) for key, spec in lacking.items()}} if lacking else x
+        )
 
-        return rows
+    def _told(self, x, ids):
+        import tensorflow as tf
+
+        return with_task_input(x, self._structure.task_input, tf.cast(ids, tf.int32))
 
     def _weights(self, given, count):
         import tensorflow as tf
 
         return given or ([tf.ones(count)] if self._structure.weighted else [])
 
-    def batch(self, ids: tf.Tensor, x: Any, filled: tuple, *weights: tf.Tensor) -> tuple:
-        """What `mix` gives, of rows of any number; `ids` (rows,), the positions of their sets."""
-        import tensorflow as tf
 
-        x = with_task_input(x, self._structure.task_input, tf.cast(ids, tf.int32))
-        return x, self._slots.labels(filled, ids), *weights
+def _counted(name, y):
+    import tensorflow as tf
 
-    def batch_of(self, name: str) -> Callable[..., tuple]:
-        """What makes a batch of a chunk of examples of the data set `name`."""
-        import tensorflow as tf
+    labels = by_task(name, y)
+    first = next(iter(labels.values()))
+    # A number where it is known: what is made of it is then a constant.
+    return first.shape[0] or tf.shape(first)[0], labels
 
-        position = list(self._structure.labels).index(name)
 
-        def batch(*chunk):
-            x, filled, *weights = self.of(name)(*chunk)
-            ids = tf.fill(tf.shape(filled[0])[:1], tf.constant(position, tf.int64))
-            return self.batch(ids, x, filled, *weights)
+def _full(count, spec, value):
+    import tensorflow as tf
 
-        return batch
+    value = "" if spec.dtype == "string" else value
+    return tf.fill((count, *spec.shape), tf.constant(value, spec.dtype))
