@@ -196,8 +196,8 @@ def _draws(mixture, batches):
         ids = tf.numpy_function(drawn, [block], tf.int64, stateful=False)
         return tf.ensure_shape(ids, first.shape)
 
-    # A stream that calls Python can keep a process from ending. So it does that seldom: most end
-    # before they have to.
+    # A process ends by waiting for its iterators, and then they would wait for Python for ever. So
+    # they seldom need it, and not for the first blocks.
     first = drawn(0)
     blocks = tf.data.Dataset.from_tensors(first)
     return blocks.concatenate(tf.data.Dataset.counter(1).map(ids)).unbatch()

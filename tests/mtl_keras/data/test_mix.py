@@ -136,6 +136,17 @@ def test_a_saved_iterator_goes_on_where_it_was(unit, exhausted, tmp_path):
         np.testing.assert_array_equal(x, again)
 
 
+@pytest.mark.parametrize("unit", ["example", "batch"])
+def test_the_first_thousand_batches_are_drawn_before_they_are_read(unit, monkeypatch):
+    stream = mix(numbered_sets(), batch_size=4, unit=unit)
+
+    def unexpected(*arguments):
+        raise AssertionError("must not be called")
+
+    monkeypatch.setattr(stream.mixture, "draws", unexpected)
+    assert len(arrays(stream, 900)) == 900
+
+
 # -- structure
 
 
