@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtl_keras.data.interleave import in_batches
+from mtl_keras.data.interleave import in_batches, no_rows
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -22,12 +22,7 @@ def filled_up(chunks: tf.data.Dataset, chunk: int) -> tf.data.Dataset:
     """
     import tensorflow as tf
 
-    def none(leaf, rows):
-        return tf.zeros([rows, *(size or 0 for size in leaf.shape[1:])], leaf.dtype)
-
     spec = chunks.element_spec
-    nothing = tf.nest.map_structure(lambda leaf: none(leaf, 0), spec)
-    start = tf.nest.map_structure(lambda leaf: none(leaf, chunk), spec)
 
     def whole(last, rows):
         count = tf.shape(tf.nest.flatten(rows)[0])[0]
@@ -42,7 +37,8 @@ def filled_up(chunks: tf.data.Dataset, chunk: int) -> tf.data.Dataset:
         rows = tf.cond(count > 0, filled, like_the_last)
         return rows, (tf.range(chunk) < count, *rows)
 
-    return chunks.concatenate(tf.data.Dataset.from_tensors(nothing).repeat()).scan(start, whole)
+    after = tf.data.Dataset.from_tensors(no_rows(spec, 0)).repeat()
+    return chunks.concatenate(after).scan(no_rows(spec, chunk), whole)
 
 
 def _filled(leaf, count):

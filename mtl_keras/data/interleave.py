@@ -33,7 +33,7 @@ def interleave(
     """
     import tensorflow as tf
 
-    waiting = tf.zeros([0], tf.int64), _no_rows(sources[0].element_spec)
+    waiting = tf.zeros([0], tf.int64), no_rows(sources[0].element_spec, 0)
     numbers = [tf.data.Dataset.from_tensors(np.int64(k)).repeat() for k in range(len(sources))]
     numbered = [tf.data.Dataset.zip(pair) for pair in zip(numbers, sources, strict=True)]
     due = _chunks_due(pages, len(sources), chunk)
@@ -65,16 +65,18 @@ def _appended(waiting, come):
 
     shape = tf.shape(come)
     come = tf.reshape(come, tf.concat([[shape[0] * shape[1]], shape[2:]], 0))
-    # No rows at first, and then of what shape is not known.
+    # No rows at first, and then of a shape that may not have been known.
     waiting = tf.reshape(waiting, tf.concat([tf.shape(waiting)[:1], shape[2:]], 0))
     return tf.concat([waiting, come], 0)
 
 
-def _no_rows(spec):
+def no_rows(spec: Any, count: int) -> Any:
+    """So many rows that stand for none; where their shape is not known, without entries."""
     import tensorflow as tf
 
     def none(leaf):
-        return tf.zeros([0, *(size or 0 for size in leaf.shape[1:])], leaf.dtype)
+        shape = () if leaf.shape.rank is None else leaf.shape[1:]
+        return tf.zeros([count, *(size or 0 for size in shape)], leaf.dtype)
 
     return tf.nest.map_structure(none, spec)
 
@@ -179,9 +181,12 @@ _ROWS = 1024
 def _row_bytes(examples):
     import tensorflow as tf
 
-    # Of strings and what is not fixed, a guess.
-    leaves = tf.nest.flatten(examples)
-    return sum(max(leaf.dtype.size, 1) * math.prod(n or 64 for n in leaf.shape) for leaf in leaves)
+    def of(leaf):
+        # Of strings and what is not fixed, a guess.
+        shape = (None,) if leaf.shape.rank is None else leaf.shape
+        return max(leaf.dtype.size, 1) * math.prod(size or 64 for size in shape)
+
+    return sum(of(leaf) for leaf in tf.nest.flatten(examples))
 
 
 def in_batches(size: int) -> Callable[..., Any]:

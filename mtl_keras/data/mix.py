@@ -144,6 +144,7 @@ def _batch_by_batch(datasets, mixture, rows):
 
 
 def _example_by_example(datasets, mixture, rows):
+    _check_dense(datasets)
     size, count = mixture.batch_size, len(datasets)
     chunk, page = sizes_of_reading(size, count, next(iter(datasets.values())).element_spec)
     repeats = mixture.exhausted == "repeat"
@@ -159,6 +160,18 @@ def _example_by_example(datasets, mixture, rows):
         return pages.map(rows.batch).prefetch(1).map(in_batches(size)).unbatch()
     complete = pages.map(lambda ids, there, *own: (there, rows.batch(ids, *own)))
     return up_to_the_end(complete, size)
+
+
+def _check_dense(datasets):
+    import tensorflow as tf
+
+    for name, data in datasets.items():
+        for spec in tf.nest.flatten(data.element_spec):
+            if not isinstance(spec, tf.TensorSpec):
+                raise ValueError(
+                    f"Data set '{name}': single examples must be of dense tensors to be mixed; "
+                    f"pad them to one length, or give unit='batch'. Received: {spec}"
+                )
 
 
 def _of_what_is_left(draws, mixture):

@@ -35,11 +35,8 @@ class Rows:
             def blank(spec):
                 return _full(count, spec, 0)
 
-            return (
-                self._inputs(name, x, count),
-                self._slots.filled(name, labels, blank),
-                *(self._weights(weights, count)),
-            )
+            filled = self._slots.filled(name, labels, blank)
+            return self._inputs(name, x, count), filled, *self._weights(weights, count)
 
         return rows
 
@@ -68,9 +65,9 @@ class Rows:
 
     def _inputs(self, name, x, count):
         lacking = self._structure.lacking[name]
-        return (
-            {**x, **{key: _full(count, spec, 0) for key, spec in lacking.items()}} if lacking else x
-        )
+        if not lacking:
+            return x
+        return {**x, **{key: _full(count, spec, 0) for key, spec in lacking.items()}}
 
     def _told(self, x, ids):
         import tensorflow as tf

@@ -270,6 +270,11 @@ def test_sequences_of_any_length_may_come_in_whole_batches():
             "give `sizes`",
         ),
         (
+            lambda: {"a": numbered("a").map(lambda x, y: (tf.sparse.from_dense(x), y))},
+            {},
+            "'a': single examples must be of dense tensors.*unit='batch'.*SparseTensorSpec",
+        ),
+        (
             lambda: {"a": numbered("a").map(lambda x, y: (x, y, x))},
             {},
             "the sample weight of an example must be one number",
@@ -324,15 +329,20 @@ def test_large_rows_are_read_few_at_a_time(monkeypatch):
     assert [x["task"].tolist() for x, _ in found] == [ids.tolist() for ids in planned]
 
 
-@pytest.mark.parametrize("exhausted", ENDINGS)
-def test_rows_of_one_length_need_not_say_so(exhausted):
-    def words(name):
-        return numbered(name).map(
-            lambda x, y: (tf.strings.split(tf.strings.as_string(y) + " x"), y)
-        )
+def split_words(x):
+    return tf.strings.split(tf.strings.as_string(x[:1]) + " x").to_tensor()[0]
 
-    assert words("a").element_spec[0].shape.as_list() == [None]
-    stream = mix({name: words(name) for name in SIZES}, batch_size=4, exhausted=exhausted)
+
+def of_unknown_rank(x):
+    return tf.ensure_shape(tf.numpy_function(lambda x: x, [split_words(x)], tf.string), None)
+
+
+@pytest.mark.parametrize("exhausted", ENDINGS)
+@pytest.mark.parametrize("words", [split_words, of_unknown_rank])
+def test_rows_of_one_length_need_not_say_so(words, exhausted):
+    data = {name: numbered(name).map(lambda x, y: (words(x), y)) for name in SIZES}
+    assert not data["a"].element_spec[0].shape.is_fully_defined()
+    stream = mix(data, batch_size=4, exhausted=exhausted)
     found = arrays(stream, 20)
     planned = itertools.islice(stream.mixture.batches(), 20)
     assert [len(x) for x, _ in found] == [len(ids) for ids in planned]
