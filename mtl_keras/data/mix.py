@@ -196,7 +196,8 @@ def _draws(mixture, batches):
     """The draws of so many batches at a time."""
     import tensorflow as tf
 
-    many = max(1, _BATCHES_DRAWN_AT_ONCE // batches)
+    at_once = min(_BATCHES_DRAWN_AT_ONCE, _DRAWS_AT_ONCE // mixture.batch_size)
+    many = max(1, at_once // batches)
 
     # Each is read twice: for which chunks to read, and for which rows to take.
     @functools.lru_cache(maxsize=2)
@@ -217,6 +218,7 @@ def _draws(mixture, batches):
 
 
 _BATCHES_DRAWN_AT_ONCE = 1024
+_DRAWS_AT_ONCE = 1 << 20
 
 
 def _specs(data):

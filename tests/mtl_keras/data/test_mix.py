@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 
 import keras
 import numpy as np
@@ -145,6 +146,19 @@ def test_the_first_thousand_batches_are_drawn_before_they_are_read(unit, monkeyp
 
     monkeypatch.setattr(stream.mixture, "draws", unexpected)
     assert len(arrays(stream, 900)) == 900
+
+
+@pytest.mark.parametrize("unit", ["example", "batch"])
+@pytest.mark.parametrize("exhausted", ENDINGS)
+def test_draws_go_on_from_block_to_block(exhausted, unit, monkeypatch):
+    # Not the function of that name, which hides it.
+    module = sys.modules["mtl_keras.data.mix"]
+    monkeypatch.setattr(module, "_BATCHES_DRAWN_AT_ONCE", 2)
+    stream = mix(
+        numbered_sets(), batch_size=4, unit=unit, exhausted=exhausted, seed=2, task_input="task"
+    )
+    found, planned = arrays(stream, 25), itertools.islice(stream.mixture.batches(), 25)
+    assert [x["task"].tolist() for x, _ in found] == [ids.tolist() for ids in planned]
 
 
 # -- structure
