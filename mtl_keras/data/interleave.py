@@ -167,7 +167,7 @@ def sizes_of_reading(batch_size: int, sources: int, examples: Any) -> tuple[int,
     >>> sizes_of_reading(32, 20, tf.TensorSpec([224, 224, 3], "float32"))
     (2, 64)
     """
-    most = min(_BYTES // _row_bytes(examples), max(_ROWS, sources * batch_size)) // sources
+    most = min(_BYTES // row_bytes(examples), max(_ROWS, sources * batch_size)) // sources
     chunk = most // batch_size * batch_size or max(
         rows for rows in range(1, batch_size + 1) if rows <= max(most, 1) and batch_size % rows == 0
     )
@@ -178,7 +178,8 @@ _BYTES = 32 << 20
 _ROWS = 1024
 
 
-def _row_bytes(examples):
+def row_bytes(examples: Any) -> int:
+    """The size of one example of an `element_spec`, about."""
     import tensorflow as tf
 
     def of(leaf):

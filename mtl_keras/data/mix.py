@@ -14,6 +14,7 @@ from mtl_keras.data.interleave import (
     in_batches,
     interleave,
     occurrences,
+    row_bytes,
     sizes_of_reading,
 )
 from mtl_keras.data.mixture import Mixture
@@ -146,7 +147,9 @@ def _batch_by_batch(datasets, mixture, rows):
 def _example_by_example(datasets, mixture, rows):
     _check_dense(datasets)
     size, count = mixture.batch_size, len(datasets)
-    chunk, page = sizes_of_reading(size, count, next(iter(datasets.values())).element_spec)
+    # With inputs that are filled, rows are as large as the largest and more.
+    largest = max((data.element_spec for data in datasets.values()), key=row_bytes)
+    chunk, page = sizes_of_reading(size, count, largest)
     repeats = mixture.exhausted == "repeat"
     sources = []
     for name, data in datasets.items():
