@@ -50,12 +50,13 @@ class Numeric(Feature):
     Args:
         mean: mean of the training values; `None` to learn it with `adapt=`.
         variance: variance of the training values, given together with `mean`.
-        shape: shape of one row's value, without the batch; `()` is a scalar.
+        shape: shape of one row's value, without the batch; `()` is a scalar. `None` for an axis of
+            any length, for builders that read the values as they are, as `zoo.joint_molecule`.
     """
 
     mean: float | Sequence[float] | None = None
     variance: float | Sequence[float] | None = None
-    shape: tuple[int, ...] = ()
+    shape: tuple[int | None, ...] = ()
 
     def __post_init__(self):
         if (self.mean is None) != (self.variance is None):
@@ -75,6 +76,11 @@ class Numeric(Feature):
         return keras.Input(self.shape, name=name, dtype="float32")
 
     def preprocessor(self, name):
+        if None in self.shape:
+            raise ValueError(
+                f"Numeric: '{name}' must have a fixed shape to become a part of a vector. "
+                f"Received: shape={tuple(self.shape)}"
+            )
         # Scalars share one mean; arrays have one a channel.
         axis = -1 if self.shape else None
         return keras.layers.Normalization(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from mtl_keras.data.endings import filled_up, up_to_the_end
 from mtl_keras.data.interleave import (
@@ -90,12 +87,12 @@ def mix(
     >>> import tensorflow as tf
     >>> books = tf.data.Dataset.from_tensor_slices((np.zeros((90, 3)), np.ones(90))).shuffle(90)
     >>> dvd = tf.data.Dataset.from_tensor_slices((np.zeros((10, 3)), np.ones(10))).shuffle(10)
-    >>> stream = mix({"books": books, "dvd": dvd}, "proportional", batch_size=4, seed=1)
+    >>> stream = mix({"books": books, "dvd": dvd}, "proportional", batch_size=4, seed=3)
     >>> x, y = next(iter(stream))
     >>> x.shape, y["dvd"].numpy()
-    (TensorShape([4, 3]), array([nan,  1., nan,  1.]))
+    (TensorShape([4, 3]), array([nan,  1., nan, nan]))
     >>> stream.mixture.counts(batches=100)
-    {'books': 365, 'dvd': 35}
+    {'books': 361, 'dvd': 39}
     """
     import tensorflow as tf
 
@@ -126,6 +123,9 @@ def mix(
     return stream
 
 
+_BATCHES_DRAWN_AT_ONCE = 256
+
+
 def _batch_by_batch(datasets, mixture, rows):
     import tensorflow as tf
 
@@ -134,7 +134,7 @@ def _batch_by_batch(datasets, mixture, rows):
         data.batch(mixture.batch_size, drop_remainder=repeats).map(rows.batch_of(name)).prefetch(1)
         for name, data in datasets.items()
     ]
-    draws = _draws(mixture, 1).unbatch()
+    draws = _draws(mixture, _BATCHES_DRAWN_AT_ONCE).unbatch()
     drops = mixture.exhausted == "drop"
     if drops:
         # An iterator that TensorFlow restores forgets which data sets have ended, and would wait
@@ -199,29 +199,11 @@ def _draws(mixture, batches):
     """The draws of so many batches at a time."""
     import tensorflow as tf
 
-    at_once = min(_BATCHES_DRAWN_AT_ONCE, _DRAWS_AT_ONCE // mixture.batch_size)
-    many = max(1, at_once // batches)
+    def draws(first):
+        ids = mixture.draws(first + tf.range(batches, dtype=tf.int64), tf.experimental.numpy)
+        return tf.reshape(ids, [batches * mixture.draws.count])
 
-    # Each is read twice: for which chunks to read, and for which rows to take.
-    @functools.lru_cache(maxsize=2)
-    def drawn(block):
-        numbers = range(block * many * batches, (block + 1) * many * batches)
-        return np.concatenate([mixture.draws(i) for i in numbers]).reshape(many, -1)
-
-    def ids(block):
-        # Drawn by NumPy, so that every backend sees the same; a function of the number alone.
-        ids = tf.numpy_function(drawn, [block], tf.int64, stateful=False)
-        return tf.ensure_shape(ids, first.shape)
-
-    # A process ends by waiting for its iterators, and then they would wait for Python for ever. So
-    # they seldom need it, and not for the first blocks.
-    first = drawn(0)
-    blocks = tf.data.Dataset.from_tensors(first)
-    return blocks.concatenate(tf.data.Dataset.counter(1).map(ids)).unbatch()
-
-
-_BATCHES_DRAWN_AT_ONCE = 1024
-_DRAWS_AT_ONCE = 1 << 20
+    return tf.data.Dataset.counter(0, batches).map(draws)
 
 
 def _specs(data):

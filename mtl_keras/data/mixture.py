@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mtl_keras.checks import checked_choice, checked_count
+from mtl_keras.data.draws import Draws
 from mtl_keras.data.strategies import get
 
 UNITS = ("example", "batch")
@@ -26,6 +27,10 @@ class Mixture:
         exhausted: what happens at the end of a task's data: "repeat" begins it again, "stop"
             ends the stream when the task is drawn once more, "drop" goes on with the others.
         seed: of the draws, 0 or more.
+
+    Attributes:
+        draws: a `Draws`: whose the examples of any batches are while no data end, or whose
+            the batches are when whole ones are drawn.
 
     Raises:
         ValueError: for a task without examples, for sizes that the strategy needs and nobody
@@ -72,7 +77,8 @@ class Mixture:
             raise ValueError(f"Every task must have examples. Received: none for {empty}")
         if self.strategy.needs_sizes:
             self._check_known(f"strategy {self.strategy} needs")
-        self.strategy.probabilities(self.sizes)
+        count = 1 if self.unit == "batch" else self.batch_size
+        self.draws = Draws(self.strategy, self.sizes, count, self.seed, self.stratified)
 
     @property
     def names(self) -> list[str]:
@@ -83,13 +89,6 @@ class Mixture:
         """Task name to its chance in the batch of this number, counted from 0."""
         chances = self.strategy.probabilities(self.sizes, batch)
         return dict(zip(self.names, chances.tolist(), strict=True))
-
-    def draws(self, batch: int) -> np.ndarray:
-        """Task ids, int64: one an example of the batch, or one when whole batches are drawn."""
-        count = 1 if self.unit == "batch" else self.batch_size
-        rng = np.random.default_rng((self.seed, int(batch)))
-        drawn = self.strategy.draw(self.sizes, int(batch), count, rng, self.stratified)
-        return drawn.astype(np.int64)
 
     def batches(self, start: int = 0) -> Iterator[np.ndarray]:
         """The task ids of each batch's examples, as the stream gives them; its end included.
@@ -136,8 +135,7 @@ class Mixture:
         if self.exhausted != "repeat":
             self._check_known(f"end of a stream with exhausted='{self.exhausted}' needs")
             left[:] = list(self.sizes.values())
-        for batch in itertools.count(start):
-            ids = self.draws(batch)
+        for ids in self._endless(start):
             there = occurrences(ids) < left[ids]
             if self.exhausted == "stop" and not there.all():
                 yield ids[: np.argmin(there)]
@@ -149,6 +147,11 @@ class Mixture:
             left -= np.bincount(ids, minlength=len(left))
             if not left.any():
                 return
+
+    def _endless(self, start):
+        # Draw by draw, before any data end; many are made at once.
+        for first in itertools.count(start, 64):
+            yield from self.draws(np.arange(first, first + 64))
 
     def _check_known(self, needs):
         unknown = [name for name, size in self.sizes.items() if size is None]

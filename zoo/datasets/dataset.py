@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mtl_keras.tasks import BinaryTask, Task
+from zoo.datasets.batches import batches_of
 from zoo.datasets.columns import Categories, Split, content_of
 from zoo.datasets.words import Words
 from zoo.features import Categorical, Feature, Numeric
@@ -29,7 +30,9 @@ class Dataset:
     name to raw values (batch, ...), such as float32 for a number and string for a category; y
     maps a task name to labels (batch, ...). The last batch may be smaller. Only `train` is
     shuffled: anew in each epoch, and equally in every load with the same seed (and the same
-    global seed of TensorFlow, where one is set).
+    global seed of TensorFlow, where one is set). Inputs of any length, whose feature's shape begins
+    with `None`, are filled with zeros up to the longest row of the batch; `train` then puts rows
+    of about one length together.
 
     Args:
         name: name in `zoo.datasets.list()`.
@@ -92,8 +95,11 @@ class Dataset:
             features: input name to kind, for inputs that are not numbers, `Categories` or `Words`.
             row_tasks: name of the input that tells whose a row is, and names of the tasks.
         """
+        padded = [
+            name for name, own in features.items() if getattr(own, "shape", ())[:1] == (None,)
+        ]
         batches = {
-            split: _batches(splits[split], batch_size, seed if split == "train" else None)
+            split: batches_of(splits[split], batch_size, seed if split == "train" else None, padded)
             for split in SPLITS
         }
         return cls(
@@ -202,35 +208,3 @@ def _feature(values):
         return values.feature()
     exact = values.astype(np.float64)
     return Numeric(mean=float(exact.mean()), variance=float(exact.var()))
-
-
-def _batches(split, batch_size, shuffle_seed):
-    """Shuffles row numbers and gathers whole batches: far faster than slices row by row."""
-    import tensorflow as tf
-
-    # Data stay in the host's memory, also where there is an accelerator.
-    with tf.device("cpu:0"):
-        inputs = {name: _gathered(values) for name, values in split.inputs.items()}
-        labels = {name: _gathered(values) for name, values in split.labels.items()}
-
-    def gather(rows):
-        return (
-            {name: column(rows) for name, column in inputs.items()},
-            {name: column(rows) for name, column in labels.items()},
-        )
-
-    rows = tf.data.Dataset.range(len(split))
-    if shuffle_seed is not None:
-        rows = rows.shuffle(len(split), seed=shuffle_seed, reshuffle_each_iteration=True)
-    return rows.batch(batch_size).map(gather).prefetch(tf.data.AUTOTUNE)
-
-
-def _gathered(column):
-    """From row numbers to values of a column."""
-    import tensorflow as tf
-
-    if not isinstance(column, Categories):
-        values = tf.constant(column.texts if isinstance(column, Words) else column)
-        return lambda rows: tf.gather(values, rows)
-    codes, words = tf.constant(column.codes), tf.constant(column.values)
-    return lambda rows: tf.gather(words, tf.gather(codes, rows))

@@ -18,6 +18,7 @@ def made(value: Any, steps_per_epoch: int = 1) -> Any:
     - "layer": a class of `keras.layers` or `mtl_keras.layers`;
     - "layers": a list of them, a `keras.Sequential`;
     - "sharing": a class of `mtl_keras.sharing`;
+    - "rule": a class of `mtl_keras.balancing`;
     - "optimizer": a class of `keras.optimizers`;
     - "schedule": a class of `keras.optimizers.schedules`, which may be given `decay_epochs` in
       place of `decay_steps`.
@@ -61,6 +62,7 @@ def made(value: Any, steps_per_epoch: int = 1) -> Any:
 _NAMESPACES = {
     "layer": (mtl_keras.layers, keras.layers),
     "sharing": (mtl_keras.sharing,),
+    "rule": (mtl_keras.balancing,),
     "optimizer": (keras.optimizers,),
     "schedule": (keras.optimizers.schedules,),
 }

@@ -26,8 +26,10 @@ class Annealed(Strategy):
     Example:
 
     >>> strategy = Annealed(epochs=5, batches_per_epoch=100)
-    >>> strategy.exponent(0), strategy.exponent(499)
-    (1.0, 0.19999999999999996)
+    >>> strategy.probabilities({"a": 900, "b": 100}, batch=99).round(2).tolist()
+    [0.9, 0.1]
+    >>> strategy.probabilities({"a": 900, "b": 100}, batch=400).round(2).tolist()
+    [0.61, 0.39]
 
     Reference:
         Stickland & Murray 2019, "BERT and PALs", section 3.4 (annealed sampling),
@@ -40,12 +42,11 @@ class Annealed(Strategy):
         self.epochs = checked_count(epochs, "epochs")
         self.batches_per_epoch = checked_count(batches_per_epoch, "batches_per_epoch")
 
-    def exponent(self, batch: int) -> float:
-        """a for the batch of this number, counted from 0 over all epochs."""
+    def phases(self, sizes: Mapping[str, int]) -> dict[int, np.ndarray]:
+        """N^a, normalised, epoch by epoch."""
         # From 0 on: the paper's e less 1.
-        epoch = min(batch // self.batches_per_epoch, self.epochs - 1)
-        return 1 - 0.8 * epoch / max(self.epochs - 1, 1)
-
-    def probabilities(self, sizes: Mapping[str, int], batch: int = 0) -> np.ndarray:
-        """N^a, normalised."""
-        return Temperature(1 / self.exponent(batch)).probabilities(sizes)
+        exponents = {e: 1 - 0.8 * e / max(self.epochs - 1, 1) for e in range(self.epochs)}
+        return {
+            epoch * self.batches_per_epoch: Temperature(1 / a).probabilities(sizes)
+            for epoch, a in exponents.items()
+        }

@@ -9,46 +9,42 @@ import numpy as np
 class Strategy:
     """How often, and in which order, a mixture turns to each of its tasks.
 
-    A subclass gives `probabilities`; the draws of a batch follow from them. Give keyword
-    arguments of the constructor as attributes of the same name and `get_config` finds them.
+    A subclass gives `phases`; the draws follow from them. Give keyword arguments of the
+    constructor as attributes of the same name and `get_config` finds them.
+
+    Attributes:
+        needs_sizes: whether `phases` reads the sizes, and not the names alone.
+        in_turn: whether the tasks come one after the other, without chance.
+
+    Example:
+
+    >>> class LargestHalf(Strategy):
+    ...     def phases(self, sizes):
+    ...         largest = max(sizes.values())
+    ...         return {0: shares(np.array([1.0 + (n == largest) for n in sizes.values()]))}
+    >>> LargestHalf().probabilities({"a": 5, "b": 90, "c": 5})
+    array([0.25, 0.5 , 0.25])
     """
 
     arguments: tuple[str, ...] = ()
     needs_sizes = True
+    in_turn = False
 
-    def probabilities(self, sizes: Mapping[str, int], batch: int = 0) -> np.ndarray:
-        """The chance of each task, in order, positive and of sum 1.
-
-        Args:
-            sizes: examples of each task; where `needs_sizes` is False, only the names count.
-            batch: number of the batch that is drawn, for what changes while one trains.
-        """
-        raise NotImplementedError(f"{type(self).__name__} must have `probabilities`.")
-
-    def draw(
-        self,
-        sizes: Mapping[str, int],
-        batch: int,
-        count: int,
-        rng: np.random.Generator,
-        stratified: bool = False,
-    ) -> np.ndarray:
-        """The tasks of one batch, as `count` positions in `sizes`.
+    def phases(self, sizes: Mapping[str, int]) -> Mapping[int, np.ndarray]:
+        """The chances, by the number of the batch from which on they hold; the first is 0.
 
         Args:
             sizes: examples of each task.
-            batch: number of the batch.
-            count: how many to draw.
-            rng: where chance comes from.
-            stratified: whether each task gets its expected number of draws, rounded up or down
-                by chance, in place of independent draws.
+
+        Returns:
+            For each phase the chance of each task, in order, positive and of sum 1.
         """
-        ends = np.cumsum(self.probabilities(sizes, batch))
-        # One offset for all: systematic sampling.
-        points = (np.arange(count) + rng.random()) / count if stratified else rng.random(count)
-        # Rounding may leave the last end below 1.
-        drawn = np.minimum(np.searchsorted(ends, points, side="right"), len(ends) - 1)
-        return rng.permutation(drawn) if stratified else drawn
+        raise NotImplementedError(f"{type(self).__name__} must have `phases`.")
+
+    def probabilities(self, sizes: Mapping[str, int], batch: int = 0) -> np.ndarray:
+        """The chance of each task in the batch of this number, counted from 0."""
+        phases = self.phases(sizes)
+        return phases[max(begin for begin in phases if begin <= batch)]
 
     def get_config(self) -> dict:
         """Arguments of the constructor."""

@@ -37,7 +37,7 @@ class Capped(Strategy):
         self.limit = checked_count(limit, "limit")
         self.temperature = checked_positive(temperature, "temperature")
 
-    def probabilities(self, sizes: Mapping[str, int], batch: int = 0) -> np.ndarray:
+    def phases(self, sizes: Mapping[str, int]) -> dict[int, np.ndarray]:
         """min(N, limit)^(1/T), normalised."""
         capped = {name: min(size, self.limit) for name, size in sizes.items()}
-        return Temperature(self.temperature).probabilities(capped)
+        return Temperature(self.temperature).phases(capped)

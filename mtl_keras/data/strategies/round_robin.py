@@ -13,16 +13,14 @@ class RoundRobin(Strategy):
 
     Example:
 
-    >>> RoundRobin().draw({"a": 5, "b": 9}, batch=1, count=3, rng=None)
-    array([1, 0, 1])
+    >>> from mtl_keras.data import Mixture
+    >>> [ids.tolist() for ids, _ in zip(Mixture({"a": 5, "b": 9}, RoundRobin(), 3).batches(), "ab")]
+    [[0, 1, 0], [1, 0, 1]]
     """
 
     needs_sizes = False
+    in_turn = True
 
-    def probabilities(self, sizes: Mapping[str, int], batch: int = 0) -> np.ndarray:
+    def phases(self, sizes: Mapping[str, int]) -> dict[int, np.ndarray]:
         """How often each task has its turn."""
-        return np.full(len(sizes), 1 / len(sizes))
-
-    def draw(self, sizes, batch, count, rng, stratified=False):
-        """As in `Strategy`; `rng` is not asked, and turns are stratified in any case."""
-        return (batch * count + np.arange(count)) % len(sizes)
+        return {0: np.full(len(sizes), 1 / len(sizes))}

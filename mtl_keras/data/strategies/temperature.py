@@ -44,11 +44,11 @@ class Temperature(Strategy):
         """Whether sizes matter: not where all tasks are equal."""
         return self.temperature != math.inf
 
-    def probabilities(self, sizes: Mapping[str, int], batch: int = 0) -> np.ndarray:
+    def phases(self, sizes: Mapping[str, int]) -> dict[int, np.ndarray]:
         """N^(1/T), normalised."""
         if not self.needs_sizes:
-            return np.full(len(sizes), 1 / len(sizes))
-        return shares(np.fromiter(sizes.values(), float) ** (1 / self.temperature))
+            return {0: np.full(len(sizes), 1 / len(sizes))}
+        return {0: shares(np.fromiter(sizes.values(), float) ** (1 / self.temperature))}
 
     def get_config(self) -> dict:
         """JSON has no infinity."""

@@ -38,11 +38,11 @@ class UniMax(Strategy):
         self.budget = checked_count(budget, "budget")
         self.max_epochs = checked_positive(max_epochs, "max_epochs")
 
-    def probabilities(self, sizes: Mapping[str, int], batch: int = 0) -> np.ndarray:
+    def phases(self, sizes: Mapping[str, int]) -> dict[int, np.ndarray]:
         """Parts of the budget, normalised."""
         most = self.max_epochs * np.fromiter(sizes.values(), float)
         granted, left = np.empty(len(most)), float(self.budget)
         for done, task in enumerate(np.argsort(most, kind="stable")):
             granted[task] = min(left / (len(most) - done), most[task])
             left -= granted[task]
-        return shares(granted)
+        return {0: shares(granted)}

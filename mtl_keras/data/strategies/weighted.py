@@ -33,11 +33,11 @@ class Weighted(Strategy):
             name: checked_positive(weight, f"weights['{name}']") for name, weight in weights.items()
         }
 
-    def probabilities(self, sizes: Mapping[str, int], batch: int = 0) -> np.ndarray:
+    def phases(self, sizes: Mapping[str, int]) -> dict[int, np.ndarray]:
         """The weights in the order of the tasks, normalised."""
         if set(sizes) != set(self.weights):
             raise ValueError(
                 f"`strategy` must weigh the tasks of the mixture, {list(sizes)}, and no others. "
                 f"Received: weights of {list(self.weights)}"
             )
-        return shares(np.array([self.weights[name] for name in sizes]))
+        return {0: shares(np.array([self.weights[name] for name in sizes]))}

@@ -9,6 +9,7 @@ from scipy import stats
 
 import mtl_keras as mtl
 from mtl_keras.data import Annealed, Capped, RoundRobin, Temperature, UniMax, Weighted
+from mtl_keras.data.draws import Draws
 from mtl_keras.data.strategies import Strategy, get
 
 SIZES = {"a": 120, "b": 5000, "c": 30, "d": 1000}
@@ -21,6 +22,10 @@ STRATEGIES = [
     UniMax(2000, max_epochs=2),
     Weighted({"d": 1, "c": 2, "b": 3, "a": 4}),
 ]
+
+
+def drawn(strategy, batches, count, first=0, **options):
+    return Draws(strategy, SIZES, count, seed=0, **options)(first + np.arange(batches))
 
 
 def normalised(amounts):
@@ -84,30 +89,27 @@ def test_chances_follow_the_order_of_the_tasks(strategy, order):
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
 def test_realised_proportions_are_the_chances(strategy):
-    draws = 100_000
-    drawn = strategy.draw(SIZES, 0, draws, np.random.default_rng(0))
-    counts = np.bincount(drawn, minlength=4)
+    # All before the chances of `Annealed` change.
+    counts = np.bincount(drawn(strategy, 100, 1000).ravel(), minlength=4)
     # One in a million by chance, and the seed is fixed.
-    assert stats.chisquare(counts, draws * strategy.probabilities(SIZES)).pvalue > 1e-6
+    assert stats.chisquare(counts, 100_000 * strategy.probabilities(SIZES)).pvalue > 1e-6
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
 def test_batches_by_chance_vary_as_independent_draws_do(strategy):
     if isinstance(strategy, RoundRobin):
         pytest.skip("leaves nothing to chance")
-    rng = np.random.default_rng(0)
-    counts = np.array([(strategy.draw(SIZES, 0, 50, rng) == 1).sum() for _ in range(2000)])
-    p = strategy.probabilities(SIZES)[1]
+    p = strategy.probabilities(SIZES, 10_000)[1]
+    counts = (drawn(strategy, 2000, 50, first=10_000) == 1).sum(axis=1)
     # The variance of 2000 counts is known to 3 %, or 4 % where they are skewed.
     assert counts.var() == pytest.approx(50 * p * (1 - p), rel=0.2)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
 def test_stratified_batches_hold_the_expected_number(strategy):
-    rng = np.random.default_rng(0)
     rounding = np.zeros(4)
-    for batch in range(1000):
-        counts = np.bincount(strategy.draw(SIZES, batch, 33, rng, stratified=True), minlength=4)
+    for batch, ids in enumerate(drawn(strategy, 1000, 33, stratified=True)):
+        counts = np.bincount(ids, minlength=4)
         expected = 33 * strategy.probabilities(SIZES, batch)
         assert counts.sum() == 33
         assert (np.abs(counts - expected) < 1 + 1e-9).all()
@@ -117,13 +119,12 @@ def test_stratified_batches_hold_the_expected_number(strategy):
 
 
 def test_stratified_batches_are_in_no_order():
-    drawn = get("uniform").draw(SIZES, 0, 400, np.random.default_rng(0), stratified=True)
-    assert 0.6 < np.mean(np.diff(drawn) != 0) < 0.9
+    ids = drawn(get("uniform"), 1, 400, stratified=True)[0]
+    assert 0.6 < np.mean(np.diff(ids) != 0) < 0.9
 
 
 def test_round_robin_takes_turns_over_batches():
-    drawn = np.concatenate([RoundRobin().draw(SIZES, batch, 3, None) for batch in range(4)])
-    np.testing.assert_array_equal(drawn, np.arange(12) % 4)
+    np.testing.assert_array_equal(drawn(RoundRobin(), 4, 3).ravel(), np.arange(12) % 4)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
@@ -138,10 +139,8 @@ def test_saved_as_json_and_back(strategy):
 
 def test_one_of_ones_own():
     class LargestOnly(Strategy):
-        def probabilities(self, sizes, batch=0):
-            chances = np.full(len(sizes), 1e-9)
-            chances[np.argmax(list(sizes.values()))] = 1
-            return chances / chances.sum()
+        def phases(self, sizes):
+            return {0: np.array([n == max(sizes.values()) for n in sizes.values()])}
 
     mixture = mtl.data.Mixture(SIZES, LargestOnly(), batch_size=10)
     assert mixture.counts(10) == {"a": 0, "b": 100, "c": 0, "d": 0}

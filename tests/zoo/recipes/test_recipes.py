@@ -128,6 +128,7 @@ def test_plain_values_stand_for_themselves():
         ({"layer": "Dense", "units": 3}, keras.layers.Dense),
         ({"layer": "TopKGate", "k": 1}, mtl.layers.TopKGate),
         ({"sharing": "L2Sharing", "strength": 0.1}, mtl.sharing.L2Sharing),
+        ({"rule": "ScheduledWeights", "steps": [0]}, mtl.balancing.ScheduledWeights),
         ({"optimizer": "SGD", "learning_rate": 0.1}, keras.optimizers.SGD),
         (
             {"schedule": "CosineDecay", "initial_learning_rate": 0.1, "decay_steps": 3},

@@ -1,10 +1,11 @@
 """QM9: twelve computed properties of 130,831 small molecules, a regression task each.
 
-Inputs are atomic numbers (29,), 0 where there is no atom, and positions (29, 3) in angstrom. The
-labels, with their units, stand in `properties`: the four energies are given relative to the free
-atoms, all energies in electronvolt. Labels are as large as they are: their standard deviations,
-in `scales`, differ 470-fold, so a model wants them standardised. Many a paper leaves `gap` out,
-which is `lumo` less `homo`. Reading the data needs TensorFlow Datasets.
+Inputs are atomic numbers (atoms,), 0 where there is no atom, and positions (atoms, 3) in angstrom,
+of up to 29 atoms: batches are as wide as their largest molecule. The labels, with their units,
+stand in `properties`: the four energies are given relative to the free atoms, all energies in
+electronvolt. Labels are as large as they are: their standard deviations, in `scales`, differ
+470-fold, so a model wants them standardised. Many a paper leaves `gap` out, which is `lumo` less
+`homo`. Reading the data needs TensorFlow Datasets.
 """
 
 import os
@@ -23,10 +24,9 @@ def make_tasks() -> tuple:
 
 def make_features() -> dict[str, Any]:
     """Numbers and positions as they are: both mean something to a model of atoms."""
-    from zoo.datasets.qm9.files import ATOMS
     from zoo.features import Numeric
 
-    shapes = {"numbers": (ATOMS,), "positions": (ATOMS, 3)}
+    shapes = {"numbers": (None,), "positions": (None, 3)}
     return {name: Numeric(mean=0.0, variance=1.0, shape=shape) for name, shape in shapes.items()}
 
 
