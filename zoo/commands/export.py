@@ -13,7 +13,7 @@ from mtl_keras.export.part import Part
 from zoo import query_saved_model, registry
 from zoo.commands.output import answer, table
 from zoo.commands.training import loaded_data, recipe_of
-from zoo.entries.entry import as_taken, check_golden, golden_input
+from zoo.entries.entry import as_taken, check_golden, golden_input, golden_part
 from zoo.recipes.evaluation import evaluated
 
 
@@ -81,7 +81,8 @@ def _portable(options, model, how):
 def _cost(options, model, manifest, stored, golden):
     """What weights in fewer bytes change."""
     kept = manifest["golden"]["output"]
-    moved = max(np.abs(golden[task] - np.asarray(kept[task])).max() for task in kept)
+    part = golden_part(manifest, golden)
+    moved = max(np.abs(part[task] - np.asarray(kept[task])).max() for task in kept)
     line = f"Weights as {stored.kind} move the golden output by {moved:.2g} at most."
     value = {"weights": stored.kind, "moved": float(moved)}
     if not (options.sample or options.data_dir):

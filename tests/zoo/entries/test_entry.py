@@ -111,6 +111,45 @@ def test_a_model_comes_back(name, tmp_path):
     assert loaded.get_compile_config() == model.get_compile_config()
 
 
+def test_of_a_large_answer_the_golden_output_has_a_part(tmp_path, monkeypatch):
+    model = built(keras.layers.Dense(4), [mtl.CategoricalTask("kind", 6), mtl.BinaryTask("sold")])
+    monkeypatch.setattr(entry, "_NUMBERS", 6)
+    folder = saved(model, tmp_path / "entry")
+    golden = read_json(folder)["golden"]
+    # Every fourth of 4 x 6 numbers would be of three columns alone.
+    assert golden["every"] == {"kind": 5}
+    kinds = answers(model, X[:4])["kind"]
+    np.testing.assert_allclose(golden["output"]["kind"], kinds.ravel()[::5], rtol=1e-6)
+    assert np.shape(golden["output"]["sold"]) == (4, 1)
+    assert zoo.verify(folder)["difference"] <= 1e-6
+
+
+@pytest.mark.parametrize(
+    "place, value, said",
+    [
+        (("output", "kind", 4), 2.0, "golden output of 'kind'"),
+        (("every", "kind"), 7, r"shape \(4,\)"),
+        (("every", "price"), 5, r"`every` must be of tasks.*'price'"),
+        (("every", "kind"), 1, "golden"),
+    ],
+)
+def test_a_part_that_lies_is_refused(place, value, said, tmp_path, monkeypatch):
+    model = built(keras.layers.Dense(4), [mtl.CategoricalTask("kind", 6), mtl.BinaryTask("sold")])
+    monkeypatch.setattr(entry, "_NUMBERS", 6)
+    folder = saved(model, tmp_path / "entry")
+
+    def change(manifest):
+        *path, last = place
+        part = manifest["golden"]
+        for key in path:
+            part = part[key]
+        part[last] = value
+
+    change_manifest(folder, change)
+    with pytest.raises(BadEntryError, match=said):
+        zoo.verify(folder)
+
+
 def test_save_reports_where_it_wrote_and_verify_what_it_read(tmp_path):
     folder = saved(small_model(), tmp_path / "entry", recipe={"epochs": 1})
     assert folder == tmp_path / "entry"
