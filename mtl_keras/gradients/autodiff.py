@@ -1,4 +1,4 @@
-"""Vector-Jacobian products of Keras code, on every backend.
+"""Vector-Jacobian products of Keras code, and what goes with them, on every backend.
 
 `vjp(function, variables, tensors, state)` runs `function(copies of tensors)`, which returns a list
 of tensors and anything else. It gives back both, and `pullback(cotangents, wanted)`: the
@@ -8,6 +8,9 @@ does not depend on an output, may be None. `state` are the variables that the fu
 assign.
 
 `cond(predicate, first, second, state)` runs one of two functions, which may assign `state`.
+
+`row_products(first, second)` are the scalar products of the rows of two matrices, (K, size) and
+(K, size) to (K, K).
 """
 
 import importlib
@@ -21,3 +24,4 @@ cond = _backend.cond
 dense = _backend.dense
 sum_over_replicas = _backend.sum_over_replicas
 num_replicas = _backend.num_replicas
+row_products = _backend.row_products

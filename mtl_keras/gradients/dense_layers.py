@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from mtl_keras.gradients.autodiff import row_products
 from mtl_keras.gradients.graph import CallContext, SharedGraph, is_functional
 
 # Of a batch whose size is not known: a size that no other axis is likely to have.
@@ -130,7 +131,7 @@ class DenseLayers:
             products = products + 1.0
         num_tasks = gradients.shape[0]
         spread = ops.reshape(ops.matmul(products, gradients), (num_tasks, -1))
-        return ops.matmul(spread, ops.transpose(ops.reshape(gradients, (num_tasks, -1))))
+        return row_products(spread, ops.reshape(gradients, (num_tasks, -1)))
 
 
 def _recorded(layers, run, inputs):

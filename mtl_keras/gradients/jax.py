@@ -72,3 +72,8 @@ def sum_over_replicas(tensors: list) -> list:
 def num_replicas() -> int:
     """One."""
     return 1
+
+
+def row_products(first: Any, second: Any) -> Any:
+    """Scalar products of rows; see `mtl_keras.gradients.autodiff`."""
+    return first @ second.T

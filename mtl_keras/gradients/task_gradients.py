@@ -7,7 +7,13 @@ from typing import Any
 
 from keras import ops
 
-from mtl_keras.gradients.autodiff import dense, num_replicas, sum_over_replicas, vjp
+from mtl_keras.gradients.autodiff import (
+    dense,
+    num_replicas,
+    row_products,
+    sum_over_replicas,
+    vjp,
+)
 from mtl_keras.gradients.dense_layers import DenseLayers
 from mtl_keras.gradients.graph import CallContext, SharedGraph
 from mtl_keras.row_tasks import RowTasks
@@ -280,7 +286,7 @@ def gramian_of(first: list, second: list) -> Any:
 
 def _product(a, b):
     # In float32: of half precision, as at the representation, squares underflow.
-    return _float32(a) @ ops.transpose(_float32(b))
+    return row_products(_float32(a), _float32(b))
 
 
 def _flat(gradient, variable):
