@@ -36,7 +36,7 @@ import zoo
 from mtl_keras import balancing
 from mtl_keras.gradients.task_gradients import TaskGradients
 
-RULES = ("mgda", "nash_mtl", "fairgrad", "dualproj")
+RULES = ("mgda", "nash_mtl", "fairgrad", "dualproj", "cagrad")
 WAYS = {
     "exact": {},
     "matrix_free": {"gramian": "matrix_free"},

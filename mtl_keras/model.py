@@ -139,9 +139,9 @@ class MultiTaskModel(Changeable, Exportable, Resumable, keras.Model):
             scope: which gradients it sees: those of the "shared" variables, or those at the
                 "representation" that the heads read, which costs less (Sener & Koltun 2018).
             gramian: how a Gramian balancer learns of the gradients: "exact", from each task's
-                own; "matrix_free", from one product G w a step: close to exact, at a cost that
-                does not grow with the number of tasks. For rules with `matrix_free`, such as
-                "mgda".
+                own; "matrix_free", from one product G w a step, or two for "cagrad": close to
+                exact, at a cost that does not grow with the number of tasks. For rules with
+                `matrix_free`, such as "mgda".
             row_tasks: for a task-conditioned model, the input that says whose a row is and how
                 many tasks it tells apart, such as {"task": 3}: integer ids, or one-hot rows. The
                 balancer then sees one loss for each output and each of these tasks, the mean

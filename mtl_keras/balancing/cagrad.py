@@ -39,6 +39,9 @@ class CAGrad(GramianBalancer):
     [0.704, 0.5]
     """
 
+    matrix_free = True
+    reads_mean = True
+
     def __init__(self, c: float = 0.5, rescale: str = "none"):
         super().__init__()
         self.c = checked_nonnegative(c, "c")

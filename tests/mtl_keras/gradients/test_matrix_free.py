@@ -33,7 +33,7 @@ def test_products_are_those_of_the_rows(case):
 
 
 def corrected(*arrays):
-    return gramian_estimate.corrected(*map(ops.convert_to_tensor, arrays))
+    return gramian_estimate.corrected(*keras.tree.map_structure(ops.convert_to_tensor, arrays))
 
 
 def as_numpy(tensor):
@@ -124,7 +124,34 @@ def test_absent_tasks_stay_absent():
     np.testing.assert_array_equal(estimate[both == 0], 0.0)
 
 
-RULES = ("mgda", "nash_mtl", "fairgrad", "dualproj")
+def test_a_second_correction_keeps_the_first():
+    gramian, forks, weights = problem()
+    mean = np.full(5, 0.2, "float32")
+    kept = mean, gramian @ mean
+    first = as_numpy(corrected(guessed(ops.convert_to_tensor(forks)), *kept))
+    both = as_numpy(corrected(first, weights, gramian @ weights, kept))
+    for direction in (mean, weights):
+        np.testing.assert_allclose(
+            both @ direction, gramian @ direction, atol=1e-4 * np.abs(gramian @ direction).max()
+        )
+    np.testing.assert_allclose(both, both.T, rtol=1e-4)
+    assert np.linalg.eigvalsh(both).min() > 0
+
+
+@pytest.mark.parametrize("along", [1.0, 3.0, 0.0])
+def test_a_second_correction_along_the_first_changes_nothing(along):
+    gramian, forks, _ = problem()
+    mean = np.full(5, 0.2, "float32")
+    kept = mean, gramian @ mean
+    first = as_numpy(corrected(guessed(ops.convert_to_tensor(forks)), *kept))
+    # With the noise of float32, of which nothing is to be learned.
+    noise = 1 + 1e-6 * np.random.default_rng(0).normal(size=5).astype("float32")
+    weights = np.float32(along) * mean * noise
+    product = gramian @ (np.float32(along) * mean)
+    np.testing.assert_array_equal(as_numpy(corrected(first, weights, product, kept)), first)
+
+
+RULES = ("mgda", "nash_mtl", "fairgrad", "dualproj", "cagrad")
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -134,10 +161,14 @@ def test_weights_come_near_those_of_the_gramian(rule):
     gramian, forks = ops.convert_to_tensor(gramian), ops.convert_to_tensor(forks)
     balancer = balancing.get(rule)
     exact = as_numpy(balancer.weights(gramian))
-    guess = guessed(forks)
+    guess, kept = guessed(forks), None
+    if balancer.reads_mean:
+        mean = ops.full((5,), 0.2)
+        kept = mean, (gramian @ mean[:, None])[:, 0]
+        guess = corrected(guess, *kept)
     first = balancer.weights(guess)
     product = (gramian @ first[:, None])[:, 0]
-    second = as_numpy(balancer.weights(corrected(guess, first, product)))
+    second = as_numpy(balancer.weights(gramian_estimate.corrected(guess, first, product, kept)))
 
     def distance(weights):
         update, wanted = (np.sqrt(np.diag(gramian)) * w for w in (weights, exact))

@@ -176,6 +176,30 @@ def test_a_rule_that_keeps_gradients_has_no_place_at_the_representation():
         fresh("dense", balancer="db_mtl", scope="representation")
 
 
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"balancer_every": 0}, "`balancer_every` must be 1 or more. Received: 0"),
+        ({"balancer_every": 1.5}, "`balancer_every` must be 1 or more. Received: 1.5"),
+        ({"balancer": "uw", "balancer_every": 2}, "`balancer_every` needs a Gramian balancer"),
+        ({"scope": "trunk"}, "`scope` must be one of .*Received: scope='trunk'"),
+        ({"gramian": "free"}, "`gramian` must be one of .*Received: gramian='free'"),
+        ({"gramian": "matrix_free"}, "needs a rule that depends on products .*UPGrad"),
+        (
+            {"balancer": "mgda", "gramian": "matrix_free", "balancer_every": 3},
+            "goes with balancer_every=1 and scope='shared'. Received: balancer_every=3",
+        ),
+        (
+            {"balancer": "mgda", "gramian": "matrix_free", "scope": "representation"},
+            "goes with balancer_every=1 .*scope='representation'",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        fresh("dense", **{"balancer": "upgrad", **options})
+
+
 @pytest.mark.parametrize("scope", ["shared", "representation"])
 def test_a_loss_that_a_head_adds_is_no_tasks(scope):
     class Zeros(Ones):
