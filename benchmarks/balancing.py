@@ -62,6 +62,7 @@ WAYS = {
     "upgrad, representation": {"balancer": "upgrad", "scope": "representation"},
     "mgda, matrix-free": {"balancer": "mgda", "gramian": "matrix_free"},
     "nash_mtl, matrix-free": {"balancer": "nash_mtl", "gramian": "matrix_free"},
+    "cagrad, matrix-free": {"balancer": "cagrad", "gramian": "matrix_free"},
 }
 
 
@@ -331,6 +332,7 @@ def main():
     parser.add_argument("--tasks", type=int, nargs="*", default=[2, 8, 40])
     parser.add_argument("--steps", type=int, default=30, help="steps of each way")
     parser.add_argument("--no-resnet", action="store_true")
+    parser.add_argument("--ways", nargs="*", choices=WAYS, help="these alone; no rules alone")
     parser.add_argument("--memory", action="store_true", help="also measure peak memory")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     parser.add_argument("--peers", action="store_true", help="also measure TorchJD")
@@ -344,18 +346,20 @@ def main():
     cases += [("499-512-256, batch 64", count) for count in options.tasks if count >= 8]
     cases += [] if options.no_resnet else [("resnet", 3)]
     for network, count in cases:
-        rows = measure(network, count, options.steps, list(WAYS))
+        ways = list(dict.fromkeys(["plain", *(options.ways or WAYS)]))
+        rows = measure(network, count, options.steps, ways)
         if options.peers and network == "499-512-256":
             rows += peers(count, options.steps)
         for name, ms, ratio, low, high in rows:
             spread = "" if low is None else f" ({low:.2f} to {high:.2f})"
             table.add_row(f"{network}, K={count}", name, f"{ms:.1f}", f"{ratio:.2f}{spread}")
     console.print(table)
-    alone = Table("rule alone", "K=8, ms", "K=40, ms", "K=100, ms")
-    found = [rules_alone(count) for count in (8, 40, 100)]
-    for name in found[0]:
-        alone.add_row(name, *(f"{times[name]:.2f}" for times in found))
-    console.print(alone)
+    if not options.ways:
+        alone = Table("rule alone", "K=8, ms", "K=40, ms", "K=100, ms")
+        found = [rules_alone(count) for count in (8, 40, 100)]
+        for name in found[0]:
+            alone.add_row(name, *(f"{times[name]:.2f}" for times in found))
+        console.print(alone)
     if options.memory:
         memory = Table(
             "way", f"K={options.tasks[-1]}: peak, MiB", "over plain", "copies of J's row"
