@@ -12,8 +12,8 @@ class Draws:
     """The draws of any batches at once, in NumPy and, the very same, inside a TensorFlow graph.
 
     Chance is SplitMix64 (Steele, Lea & Flood 2014, "Fast Splittable Pseudorandom Number
-    Generators", figure 17) by number: no state goes from batch to batch, and a stream needs no
-    Python while it is read.
+    Generators", with the constants of Java's SplittableRandom) by number: no state goes from
+    batch to batch, and a stream needs no Python while it is read.
 
     Args:
         strategy: which tasks are how likely.

@@ -7,8 +7,8 @@ from keras import ops
 # Added to the diagonal at the forks, as a share of it: rows that are dependent there need not be
 # so in the parameters, and along a combination of length 0 nothing could be learned.
 RIDGE = 0.05
-# What is less of a squared length is noise of the products.
-CONJUGATE = 1e-4
+# A smaller share of a squared length is rounding.
+NOISE = 1e-4
 
 
 def guessed(at_forks: Any) -> Any:
@@ -38,7 +38,7 @@ def corrected(guess: Any, weights: Any, product: Any, kept: tuple[Any, Any] | No
     """
     least = 0.0
     if kept is not None:
-        least = CONJUGATE * ops.stack(
+        least = NOISE * ops.stack(
             [ops.sum(weights * (guess @ weights[:, None])[:, 0]), ops.sum(weights * product)]
         )
         share = _ratio(ops.sum(kept[0] * product), ops.sum(kept[0] * kept[1]))

@@ -24,7 +24,7 @@ def split_mix(state, count):
 
 
 def test_the_statement_of_the_generator_gives_the_known_numbers():
-    # Those of the authors' Java code for the seed 1234567, as Rosetta Code lists them.
+    # Those that Rosetta Code lists for this seed.
     assert split_mix(1234567, 3) == [6457827717110365317, 3203168211198807973, 9817491932198370423]
 
 

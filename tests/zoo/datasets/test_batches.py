@@ -15,11 +15,11 @@ ROWS = 300
 
 
 def ragged(rows=ROWS):
-    """As many ones as each row is long, with a second input of zeros and ones beside them."""
+    """As many ones as a row is long; of every third row another input is longer by one place."""
     lengths = 1 + np.arange(rows) * 7 % 20
     kinds = (np.arange(25) < lengths[:, None]).astype("int32")
     places = np.zeros((rows, 25, 2), "float32")
-    places[:, 0] = 1
+    places[np.arange(0, rows, 3), lengths[::3], 1] = 1
     numbers = np.arange(rows, dtype="float32")
     return Split({"kinds": kinds, "places": places, "number": numbers}, {"length": numbers})
 
@@ -35,6 +35,10 @@ def loaded(batch_size=8, seed=0):
     return Dataset.from_splits("ragged", "test", splits, [], batch_size, seed, FEATURES)
 
 
+def lengths_of(x):
+    return x["kinds"].sum(axis=1) + x["places"].any(axis=(1, 2))
+
+
 def read(batches):
     return [x for x, _ in batches.as_numpy_iterator()]
 
@@ -43,7 +47,7 @@ def read(batches):
 def test_batches_are_as_long_as_their_longest_row(split):
     found = read(getattr(loaded(), split))
     for x in found:
-        longest = x["kinds"].sum(axis=1).max()
+        longest = lengths_of(x).max()
         assert x["kinds"].shape[1] == x["places"].shape[1] == longest
     rows = np.concatenate([x["number"] for x in found])
     np.testing.assert_array_equal(np.sort(rows), np.arange(ROWS))
@@ -53,7 +57,7 @@ def test_batches_are_as_long_as_their_longest_row(split):
 
 def test_rows_of_about_one_length_come_together_in_no_order():
     found = read(loaded().train)
-    lengths = [x["kinds"].sum(axis=1) for x in found if len(x["kinds"]) == 8]
+    lengths = [lengths_of(x) for x in found if len(x["kinds"]) == 8]
     # By chance rows would be 13 apart in the mean batch.
     assert np.mean([own.max() - own.min() for own in lengths]) < 4
     means = np.array([own.mean() for own in lengths])

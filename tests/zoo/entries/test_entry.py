@@ -150,6 +150,27 @@ def test_a_part_that_lies_is_refused(place, value, said, tmp_path, monkeypatch):
         zoo.verify(folder)
 
 
+@pytest.mark.parametrize("off, holds", [(5e-6, True), (5e-5, False)])
+def test_of_large_numbers_a_share_is_held(off, holds, tmp_path):
+    price = mtl.RegressionTask("price")
+    x = keras.Input((X.shape[1],), name="features")
+    out = keras.layers.Rescaling(1.0, 1000.0, name="price")(keras.layers.Dense(1)(x))
+    model = mtl.MultiTaskModel(x, {"price": out}, tasks=[price])
+    model.compile(**UNTRACED)
+    folder = saved(model, tmp_path / "entry")
+    value = read_json(folder)["golden"]["output"]["price"][0][0]
+
+    def change(manifest):
+        manifest["golden"]["output"]["price"][0][0] = value * (1 + off)
+
+    change_manifest(folder, change)
+    if holds:
+        assert zoo.verify(folder)["difference"] == pytest.approx(off, rel=0.2)
+        return
+    with pytest.raises(BadEntryError, match="golden output of 'price'"):
+        zoo.verify(folder)
+
+
 def test_save_reports_where_it_wrote_and_verify_what_it_read(tmp_path):
     folder = saved(small_model(), tmp_path / "entry", recipe={"epochs": 1})
     assert folder == tmp_path / "entry"
