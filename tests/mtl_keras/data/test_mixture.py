@@ -27,6 +27,11 @@ def test_no_two_batches_share_their_draws():
     assert len(set(map(tuple, drawn))) == 50
 
 
+def test_batches_are_the_draws_by_their_numbers():
+    mixture = Mixture(SIZES, batch_size=4)
+    assert taken(mixture, 200) == mixture.draws(np.arange(200)).tolist()
+
+
 @pytest.mark.parametrize("unit", ["example", "batch"])
 def test_drop_gives_each_example_once(unit):
     mixture = Mixture(SIZES, batch_size=4, unit=unit, exhausted="drop")

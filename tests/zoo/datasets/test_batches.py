@@ -15,11 +15,11 @@ ROWS = 300
 
 
 def ragged(rows=ROWS):
-    """As many ones as a row is long; of every third row another input is longer by one place."""
+    """As many ones as a row is long; of every thirtieth row another input is longer by one place."""
     lengths = 1 + np.arange(rows) * 7 % 20
     kinds = (np.arange(25) < lengths[:, None]).astype("int32")
     places = np.zeros((rows, 25, 2), "float32")
-    places[np.arange(0, rows, 3), lengths[::3], 1] = 1
+    places[np.arange(0, rows, 30), lengths[::30], 1] = 1
     numbers = np.arange(rows, dtype="float32")
     return Split({"kinds": kinds, "places": places, "number": numbers}, {"length": numbers})
 
