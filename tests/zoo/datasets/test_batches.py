@@ -15,7 +15,7 @@ ROWS = 300
 
 
 def ragged(rows=ROWS):
-    """As many ones as a row is long; of every thirtieth row another input is longer by one place."""
+    """As many ones as a row is long; another input of every thirtieth is longer by one place."""
     lengths = 1 + np.arange(rows) * 7 % 20
     kinds = (np.arange(25) < lengths[:, None]).astype("int32")
     places = np.zeros((rows, 25, 2), "float32")
