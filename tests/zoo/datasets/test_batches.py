@@ -5,6 +5,7 @@ import pytest
 
 import mtl_keras as mtl
 import zoo
+from zoo.datasets.batches import batches_of
 from zoo.datasets.columns import Split
 from zoo.datasets.dataset import Dataset
 from zoo.features import Numeric
@@ -53,6 +54,15 @@ def test_batches_are_as_long_as_their_longest_row(split):
     np.testing.assert_array_equal(np.sort(rows), np.arange(ROWS))
     if split == "test":
         np.testing.assert_array_equal(rows, np.arange(ROWS))
+
+
+@pytest.mark.parametrize("padded", [["kinds", "places"], ["places", "kinds"]])
+def test_either_input_may_be_the_longer_one(padded):
+    kinds = np.array([[3, 3, 3, 0], [3, 0, 0, 0]], "int32")
+    places = np.array([[[0, 1], [0, 0], [0, 0], [0, 0]], [[1, 0], [0, 1], [0, 0], [0, 0]]], float)
+    split = Split({"kinds": kinds, "places": places}, {"length": np.array([3.0, 2.0])})
+    found = [x["kinds"].shape[1] for x in read(batches_of(split, 1, padded=padded))]
+    assert found == [3, 2]
 
 
 def test_rows_of_about_one_length_come_together_in_no_order():
