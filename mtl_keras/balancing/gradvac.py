@@ -69,33 +69,26 @@ class GradVac(GramianBalancer):
     def _turned(self, cosines, targets, order):
         """Coefficients of the g_i', and the cosines that they met (the targets for none)."""
         count = targets.shape[0]
-        # With itself, a task meets nobody, at the end: zeros, and a target that none is under.
-        met = ops.pad(cosines, ((0, 1), (0, 1)))
-        padded = ops.pad(ops.transpose(targets), ((0, 1), (0, 0)), constant_values=-1.0)
-        aims = ops.take_along_axis(padded, order, axis=0)
+        padded = ops.pad(targets, ((0, 0), (0, 1)))
+        aims = ops.take(ops.reshape(padded, (-1,)), orders.places(order))
         squares = 1 - aims**2
         slopes = 1 / ops.sqrt(ops.where(squares > 0, squares, ops.ones_like(squares)))
         # Half the digits: a gradient shorter than that is rounding.
-        nothing = ops.zeros_like(targets[0])
         shortest, longest = solvers.epsilon(targets) ** 0.5, 1 / solvers.epsilon(targets)
 
-        def step(index, parts, lengths, seen):
-            other, aim = order[index], aims[index]
-            product = ops.sum(parts * ops.take(met, other, axis=0), axis=1)
-            cosine = ops.where(lengths > shortest, product / lengths, aim)
+        def meet(product, facts, lengths):
+            aim, slope = ops.unstack(facts)
             # What is orthogonal to g_j stays: the new length follows without a difference.
-            longer = lengths * ops.sqrt(ops.relu(1 - cosine * cosine)) * slopes[index]
-            turned = (cosine < aim) & (longer < longest)
-            added = ops.where(turned, aim * longer - product, nothing)
-            place = orders.marked(other, met)
-            parts = parts + place * added[:, None]
-            lengths = ops.where(turned, longer, lengths)
-            return parts, lengths, seen + place * cosine[:, None]
+            longer = ops.sqrt(ops.relu(lengths**2 - product**2)) * slope
+            turned = (product < aim * lengths) & (lengths > shortest) & (longer < longest)
+            taken = ops.where(turned, aim * longer - product, 0.0)
+            return [taken, product, lengths], ops.where(turned, longer, lengths)
 
-        own = ops.eye(count, count + 1, dtype=targets.dtype)
-        start = own, ops.ones_like(targets[0]), own * ops.pad(targets, ((0, 0), (0, 1)))
-        parts, _, seen = ops.fori_loop(0, count, lambda i, state: step(i, *state), start)
-        return parts[:, :count], seen[:, :count]
+        facts, start = ops.stack([aims, slopes], axis=1), ops.ones_like(targets[0])
+        parts, products, lengths = orders.encounters(cosines, order, facts, start, meet)
+        known = lengths > shortest
+        seen = ops.where(known, products / ops.where(known, lengths, 1.0), targets)
+        return ops.eye(count, dtype=targets.dtype) + parts, seen
 
     def get_config(self) -> dict:
         """Constructor arguments."""

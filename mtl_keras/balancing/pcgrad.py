@@ -44,16 +44,13 @@ class PCGrad(GramianBalancer):
         cosines, norms = solvers.unit_rows(gramian, present)
         count = norms.shape[0]
         order = orders.drawn(count, self.draws)
-        # With itself, a task meets nobody, at the end: a row of zeros.
-        met = ops.pad(-cosines, ((0, 1), (0, 1)))
 
-        def step(index, parts):
-            other = order[index]
-            taken = ops.relu(ops.sum(parts * ops.take(met, other, axis=0), axis=1))
-            return parts + orders.marked(other, met) * taken[:, None]
+        def meet(product, facts, state):
+            return [ops.relu(-product)], state
 
-        parts = ops.eye(count, count + 1, dtype=norms.dtype)
-        parts = ops.fori_loop(0, count, step, parts)[:, :count]
+        nothing = ops.zeros((count, 1, count), cosines.dtype)
+        (taken,) = orders.encounters(cosines, order, nothing, nothing[0, 0], meet)
+        parts = ops.eye(count, dtype=norms.dtype) + taken
         return ops.sum(norms[:, None] * parts, axis=0) / norms
 
     def get_config(self) -> dict:

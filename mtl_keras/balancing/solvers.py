@@ -121,24 +121,26 @@ def _likely_free(matrix, linear):
     hundredth of an exact round, of which a good start saves several.
     """
     matrix, linear = ops.cast(matrix, "float32"), ops.cast(linear, "float32")
-    # No eigenvalue is larger.
-    largest = ops.max(ops.sum(ops.abs(matrix), axis=1))
+    # No eigenvalue of the fourth power is larger than its sums of rows; those of the matrix
+    # itself are further off, and steps would be shorter.
+    square = matrix @ matrix
+    largest = ops.max(ops.sum(ops.abs(square @ square), axis=1)) ** 0.25
     descent = ops.eye(linear.shape[1], dtype="float32") - matrix / largest
     shift = linear / largest
 
     def steps(solution, ahead, moving):
         start = solution
-        for _ in range(16):
+        for _ in range(8):
             before, solution = solution, ops.relu(ahead @ descent - shift)
             ahead = solution + 0.7 * (solution - before)
         return solution, ahead, ops.any((solution > 0) ^ (start > 0), axis=1)
 
     start = ops.relu(-shift)
     solution, *_ = ops.while_loop(
-        lambda solution, ahead, moving: ops.mean(ops.cast(moving, "float32")) > 1 / 8,
+        lambda solution, ahead, moving: ops.mean(ops.cast(moving, "float32")) > 1 / 32,
         steps,
         (start, start, linear[:, 0] < float("inf")),
-        maximum_iterations=6,
+        maximum_iterations=12,
     )
     return solution > 0
 
@@ -168,22 +170,23 @@ def _solved_where_wrong(matrix, linear, free, solution, wrong):
 def _solved(matrix, linear, free, size):
     """The entries that are free, at most `size` a row, from their equations; the others 0."""
     count = linear.shape[1]
-    targets = ops.where(free, -linear, ops.zeros_like(linear))
     if size == count:
-        systems, chosen = matrix[None], free
-    else:
-        keys, places = ops.top_k(ops.where(free, count - ops.arange(count, dtype="int32"), 0), size)
-        chosen = keys > 0
-        pairs = places[:, :, None] * count + places[:, None, :]
-        systems = ops.take(ops.reshape(matrix, (-1,)), pairs)
-        targets = ops.where(chosen, ops.take_along_axis(targets, places, axis=1), 0.0)
-    both = chosen[:, :, None] & chosen[:, None, :]
-    systems = ops.where(both, systems, ops.eye(size, dtype=matrix.dtype)[None])
-    found = ops.solve(systems, targets[:, :, None])[:, :, 0]
-    if size == count:
-        return found
-    rank = ops.clip(ops.cumsum(ops.cast(free, "int32"), axis=1) - 1, 0, size - 1)
-    return ops.where(free, ops.take_along_axis(found, rank, axis=1), ops.zeros_like(linear))
+        both = free[:, :, None] & free[:, None, :]
+        systems = ops.where(both, matrix[None], ops.eye(count, dtype=matrix.dtype)[None])
+        targets = ops.where(free, -linear, ops.zeros_like(linear))
+        return ops.solve(systems, targets[:, :, None])[:, :, 0]
+    keys, places = ops.top_k(ops.where(free, count - ops.arange(count, dtype="int32"), 0), size)
+    # Where fewer are free, entries with equations of their own fill up: s = 0.
+    places = ops.where(keys > 0, places, count + ops.arange(size, dtype="int32")[None])
+    filled = ops.pad(matrix, ((0, size), (0, size))) + ops.diag(
+        ops.cast(ops.arange(count + size) >= count, matrix.dtype)
+    )
+    pairs = places[:, :, None] * (count + size) + places[:, None, :]
+    targets = ops.take_along_axis(ops.pad(-linear, ((0, 0), (0, size))), places, axis=1)
+    found = ops.solve(ops.take(ops.reshape(filled, (-1,)), pairs), targets[:, :, None])[:, :, 0]
+    rows = ops.broadcast_to(ops.arange(linear.shape[0], dtype="int32")[:, None], places.shape)
+    padded = ops.scatter(ops.stack([rows, places], axis=-1), found, (linear.shape[0], count + size))
+    return padded[:, :count]
 
 
 def fair_root(matrix: Any, scales: Any, alpha: float) -> Any:

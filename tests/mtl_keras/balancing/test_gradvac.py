@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from conformance.compiled import weights_of
+from conformance.drawn_orders import whom_each_meets
 from conformance.jacobians import harmless
 from mtl_keras.balancing import GradVac, PCGrad
 
@@ -11,20 +12,23 @@ def weights(balancer, jacobian):
     return weights_of(balancer, jacobian @ jacobian.T)
 
 
-def statement(jacobians, beta):
-    """Updates of consecutive calls for two tasks, for which there is one order."""
-    targets = np.zeros((2, 2))
-    for jacobian in jacobians:
+def statement(jacobians, beta, whom):
+    """Updates of consecutive calls; `whom` lists a call's orders, whom each task meets."""
+    count = len(jacobians[0])
+    targets = np.zeros((count, count))
+    for jacobian, met in zip(jacobians, whom, strict=True):
         total = 0.0
-        for i, j in ((0, 1), (1, 0)):
-            gradient, other = jacobian[i].copy(), jacobian[j]
-            norms = np.linalg.norm(gradient), np.linalg.norm(other)
-            cosine, target = gradient @ other / norms[0] / norms[1], targets[i, j]
-            if cosine < target:
-                sine, aim = np.sqrt(1 - cosine**2), np.sqrt(1 - target**2)
-                factor = norms[0] * (target * sine - cosine * aim) / (norms[1] * aim)
-                gradient = gradient + factor * other
-            targets[i, j] = (1 - beta) * target + beta * cosine
+        for i in range(count):
+            gradient = jacobian[i].copy()
+            for j in met[i]:
+                other = jacobian[j]
+                norms = np.linalg.norm(gradient), np.linalg.norm(other)
+                cosine, target = gradient @ other / norms[0] / norms[1], targets[i, j]
+                if cosine < target:
+                    sine, aim = np.sqrt(1 - cosine**2), np.sqrt(1 - target**2)
+                    factor = norms[0] * (target * sine - cosine * aim) / (norms[1] * aim)
+                    gradient = gradient + factor * other
+                targets[i, j] = (1 - beta) * target + beta * cosine
             total = total + gradient
         yield total
 
@@ -37,7 +41,20 @@ def test_equation(beta):
     jacobians = [harmless(2, size=4, seed=seed) + shift for seed, shift in enumerate(shifts)]
     jacobians[4][1] *= -3.0
     found = [weights(balancer, jacobian) @ jacobian for jacobian in jacobians]
-    np.testing.assert_allclose(found, list(statement(jacobians, beta)), rtol=1e-3, atol=1e-4)
+    expected = list(statement(jacobians, beta, [[[1], [0]]] * len(jacobians)))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [3, 10, 12, 23])
+def test_equation_for_many_tasks_in_the_orders_that_are_drawn(count):
+    balancer, twin = GradVac(0.3, seed=4), GradVac(0.3, seed=4)
+    twin.build(count)
+    jacobians = [harmless(count, size=2 * count, seed=seed) - 0.1 * seed for seed in range(4)]
+    whom = [whom_each_meets(count, twin.draws) for _ in jacobians]
+    found = [weights(balancer, jacobian) @ jacobian for jacobian in jacobians]
+    expected = list(statement(jacobians, 0.3, whom))
+    size = np.abs(expected).max(axis=1, keepdims=True)
+    np.testing.assert_allclose(found / size, expected / size, atol=1e-4)
 
 
 def test_is_pcgrad_while_targets_are_zero():

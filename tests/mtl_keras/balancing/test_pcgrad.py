@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from conformance.compiled import weights_of
+from conformance.drawn_orders import whom_each_meets
 from conformance.jacobians import harmless
 from mtl_keras.balancing import PCGrad
 
@@ -44,6 +45,18 @@ def test_equation_for_orders_that_are_drawn():
         met |= set(np.flatnonzero(distances < 1e-4))
     # Each task draws an order of its own: all combinations turn up.
     assert met == set(range(len(sums)))
+
+
+@pytest.mark.parametrize("count", [3, 10, 12, 23])
+def test_equation_for_many_tasks(count):
+    jacobian = harmless(count, size=2 * count) - 0.3
+    balancer, twin = PCGrad(seed=4), PCGrad(seed=4)
+    twin.build(count)
+    for _ in range(2):
+        whom = whom_each_meets(count, twin.draws)
+        expected = sum(projected(jacobian, task, whom[task]) for task in range(count))
+        found = weights(balancer, jacobian) @ jacobian
+        np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_harmonious_gradients_are_summed():
