@@ -113,9 +113,7 @@ def mix(
     )
     examples = {name: _specs(data) for name, data in datasets.items()}
     structure = Structure(examples, tasks, task_input, fill_inputs)
-    if exhausted == "repeat":
-        datasets = {name: data.repeat() for name, data in datasets.items()}
-    else:
+    if exhausted != "repeat":
         datasets = {name: _of_size(data, sizes, name) for name, data in datasets.items()}
     mixed = _batch_by_batch if unit == "batch" else _example_by_example
     stream = mixed(datasets, mixture, Rows(structure)).prefetch(tf.data.AUTOTUNE)
@@ -129,11 +127,14 @@ _BATCHES_DRAWN_AT_ONCE = 256
 def _batch_by_batch(datasets, mixture, rows):
     import tensorflow as tf
 
-    repeats = mixture.exhausted == "repeat"
-    sources = [
-        data.batch(mixture.batch_size, drop_remainder=repeats).map(rows.batch_of(name)).prefetch(1)
-        for name, data in datasets.items()
-    ]
+    repeats, size = mixture.exhausted == "repeat", mixture.batch_size
+    sources = []
+    for name, data in datasets.items():
+        # Rows that are not alike in shape may still be, batch by batch.
+        alike = all(_is_fixed(spec) for spec in tf.nest.flatten(data.element_spec))
+        chunk = sizes_of_reading(size, len(datasets), data.element_spec)[0] if alike else size
+        batches = _in_chunks(data, max(chunk, size), repeats).map(rows.batch_of(name)).prefetch(1)
+        sources.append(batches if chunk <= size else batches.rebatch(size))
     draws = _draws(mixture, _BATCHES_DRAWN_AT_ONCE).unbatch()
     drops = mixture.exhausted == "drop"
     if drops:
@@ -153,7 +154,7 @@ def _example_by_example(datasets, mixture, rows):
     repeats = mixture.exhausted == "repeat"
     sources = []
     for name, data in datasets.items():
-        chunks = data.batch(chunk, drop_remainder=repeats).map(rows.of(name))
+        chunks = _in_chunks(data, chunk, repeats).map(rows.of(name))
         sources.append((chunks if repeats else filled_up(chunks, chunk)).prefetch(1))
     draws = _draws(mixture, page // size)
     if mixture.exhausted == "drop":
@@ -163,6 +164,18 @@ def _example_by_example(datasets, mixture, rows):
         return pages.map(rows.batch).prefetch(1).map(in_batches(size)).unbatch()
     complete = pages.map(lambda ids, there, *own: (there, rows.batch(ids, *own)))
     return up_to_the_end(complete, size)
+
+
+def _in_chunks(data, size, repeats):
+    chunks = data.batch(size)
+    # What tf.data does for each row costs more than to cut chunks anew.
+    return chunks.repeat().rebatch(size, drop_remainder=True) if repeats else chunks
+
+
+def _is_fixed(spec):
+    import tensorflow as tf
+
+    return isinstance(spec, tf.TensorSpec) and spec.shape.is_fully_defined()
 
 
 def _check_dense(datasets):
