@@ -8,8 +8,9 @@ All fits of a network take turns step by step in one process, so that whatever e
 does meets all alike; the table gives the median step over the median plain step (the means for
 "every 10th"), and the quartiles of the ratios of neighbouring steps. `floor` is what the K
 gradients cost at the least: one pass forward, all heads back, K times the trunk back. `--peers`
-adds TorchJD's `mtl_backward` (`pip install torch torchjd`) over a plain PyTorch step, in a process
-of its own. Then each rule alone, compiled, for K x K Gramians. `--memory` runs each way in a
+adds TorchJD's `mtl_backward` (`pip install ".[peers]"`) over a plain PyTorch step, in a process
+of its own. Before all that each rule alone, compiled, for K x K Gramians; `--tasks --no-resnet`
+leaves it at those. `--memory` runs each way in a
 process of its own and gives what it adds to the plain step's peak memory, in copies of the shared
 gradient. `KERAS_BACKEND=jax` measures JAX.
 """
@@ -189,7 +190,7 @@ def measure(network, count, steps, ways):
     return rows
 
 
-def rules_alone(count, times=20):
+def rules_alone(count, times=50):
     """Milliseconds of each Gramian rule on a random Gramian, compiled."""
     rng = np.random.default_rng(0)
     jacobian = rng.normal(size=(count, 2 * count)) + 0.2
@@ -341,6 +342,13 @@ def main():
         print(peak_memory("499-512-256", options.tasks[0], options.peak))
         return
     console = Console(width=110)
+    # First: in a process that large networks have gone through they take half as long again.
+    if not options.ways:
+        alone = Table("rule alone", "K=8, ms", "K=40, ms", "K=100, ms")
+        found = [rules_alone(count) for count in (8, 40, 100)]
+        for name in found[0]:
+            alone.add_row(name, *(f"{times[name]:.2f}" for times in found))
+        console.print(alone)
     table = Table("network", "way", "ms", "over plain (quartiles)")
     cases = [("499-512-256", count) for count in options.tasks]
     cases += [("499-512-256, batch 64", count) for count in options.tasks if count >= 8]
@@ -353,13 +361,8 @@ def main():
         for name, ms, ratio, low, high in rows:
             spread = "" if low is None else f" ({low:.2f} to {high:.2f})"
             table.add_row(f"{network}, K={count}", name, f"{ms:.1f}", f"{ratio:.2f}{spread}")
-    console.print(table)
-    if not options.ways:
-        alone = Table("rule alone", "K=8, ms", "K=40, ms", "K=100, ms")
-        found = [rules_alone(count) for count in (8, 40, 100)]
-        for name in found[0]:
-            alone.add_row(name, *(f"{times[name]:.2f}" for times in found))
-        console.print(alone)
+    if cases:
+        console.print(table)
     if options.memory:
         memory = Table(
             "way", f"K={options.tasks[-1]}: peak, MiB", "over plain", "copies of J's row"
