@@ -123,9 +123,12 @@ def restarted(left, resumed, batches, folder):
     return resumed
 
 
+@pytest.mark.parametrize("rows", [1, 48])
 @pytest.mark.parametrize("unit", ["example", "batch"])
 @pytest.mark.parametrize("exhausted", ENDINGS)
-def test_a_saved_iterator_goes_on_where_it_was(unit, exhausted, tmp_path):
+def test_a_saved_iterator_goes_on_where_it_was(unit, exhausted, rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(interleave, "_ROWS", rows)
+
     def stream():
         data = {
             name: numbered(name).shuffle(10, seed=k).map(lambda x, y: (x + 0, y))
@@ -225,16 +228,18 @@ def test_inputs_may_differ_when_asked():
     assert x["text"].tolist() == [b"", b"x"]
 
 
-def test_sequences_of_any_length_may_come_in_whole_batches():
+def test_sequences_of_any_length_may_come_in_whole_batches(monkeypatch):
+    monkeypatch.setattr(interleave, "_ROWS", 1024)
+
     def ragged(length):
         return tf.data.Dataset.from_generator(
-            lambda: (([0] * length, 0.0) for _ in range(8)),
+            lambda: (([0] * (length + i // 4), 0.0) for i in range(8)),
             output_signature=(tf.TensorSpec([None], "int32"), tf.TensorSpec([], "float32")),
         )
 
     data = {"short": ragged(3), "long": ragged(5)}
-    found = arrays(mix(data, "round_robin", 4, unit="batch"), 2)
-    assert [x.shape for x, _ in found] == [(4, 3), (4, 5)]
+    found = arrays(mix(data, "round_robin", 4, unit="batch"), 6)
+    assert [x.shape[1] for x, _ in found] == [3, 5, 4, 6, 3, 5]
 
 
 @pytest.mark.parametrize(
@@ -326,9 +331,10 @@ def test_with_right_sizes_told_the_stream_is_that_of_known_ones(unit, exhausted)
 
 
 @pytest.mark.parametrize("exhausted", ENDINGS)
+@pytest.mark.parametrize("unit", ["example", "batch"])
 @pytest.mark.parametrize("rows, size", [(1024, 4), (1024, 7), (48, 4), (1, 1)])
-def test_how_much_is_read_at_a_time_does_not_show(rows, size, exhausted, monkeypatch):
-    options = {"exhausted": exhausted, "seed": 2, "task_input": "task"}
+def test_how_much_is_read_at_a_time_does_not_show(rows, size, unit, exhausted, monkeypatch):
+    options = {"unit": unit, "exhausted": exhausted, "seed": 2, "task_input": "task"}
     expected = np.concatenate(
         [x["features"] for x, _ in arrays(mix(numbered_sets(), batch_size=4, **options), 30)]
     )
