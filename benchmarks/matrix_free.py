@@ -255,7 +255,7 @@ def main():
                 for row in rows:
                     table.add_row(*row)
     console = Console(width=140)
-    for table in (near, final, seconds):
+    for table in (near, final, *([seconds] if options.timed else [])):
         console.print(table)
     console.print(
         f"Keras {keras.__version__}, {keras.backend.backend()}, Python "

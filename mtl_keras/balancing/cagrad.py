@@ -10,8 +10,6 @@ from mtl_keras.balancing.registry import rule
 from mtl_keras.balancing.solvers import best_worst, definite, unit_rows
 from mtl_keras.checks import checked_choice, checked_nonnegative
 
-RESCALES = {"none": lambda c: 1.0, "linear": lambda c: 1 + c, "square": lambda c: 1 + c**2}
-
 
 @rule("cagrad", source="Liu et al., 2021, Conflict-Averse Gradient Descent, arXiv 2110.14048")
 class CAGrad(GramianBalancer):
@@ -45,7 +43,9 @@ class CAGrad(GramianBalancer):
     def __init__(self, c: float = 0.5, rescale: str = "none"):
         super().__init__()
         self.c = checked_nonnegative(c, "c")
-        self.rescale = checked_choice(rescale, "rescale", tuple(RESCALES))
+        divisors = {"none": 1.0, "linear": 1 + self.c, "square": 1 + self.c**2}
+        self.rescale = checked_choice(rescale, "rescale", tuple(divisors))
+        self._divisor = divisors[rescale]
 
     def solve(self, gramian: Any, present: Any, losses: Any) -> Any:
         """The deviation from the mean, in lengths of it, then both."""
@@ -57,7 +57,7 @@ class CAGrad(GramianBalancer):
         length = ops.where(length > 0, length, ops.ones_like(length))
         rates = ops.where(present, ops.min(ops.where(present, norms, float("inf"))) / norms, 0.0)
         deviation = best_worst(cosines, projections / length, rates, self.c)
-        return (mean + length * deviation / norms) / RESCALES[self.rescale](self.c)
+        return (mean + length * deviation / norms) / self._divisor
 
     def get_config(self) -> dict:
         """Constructor arguments."""
