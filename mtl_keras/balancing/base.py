@@ -231,7 +231,16 @@ class JacobianBalancer(Balancer):
         return ops.where(finite, direction, float("nan"))
 
     def build(self, num_tasks: int, dtype: str = "float32", size: int | None = None) -> None:
-        """Makes the variables for `num_tasks` gradients of `size` entries; once."""
+        """Makes the variables for `num_tasks` gradients of `size` entries; once.
+
+        Raises:
+            ValueError: when built for others; without `size`, where the rule keeps gradients.
+        """
+        if self.keeps_rows and size is None:
+            raise ValueError(
+                f"`size` must be the number of entries of a gradient, which {type(self).__name__} "
+                "keeps. Received: size=None"
+            )
         if self.keeps_rows and self.built and size != self.size:
             raise ValueError(
                 f"This {type(self).__name__} was built for gradients of {self.size} entries; "

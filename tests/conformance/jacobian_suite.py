@@ -153,6 +153,8 @@ class JacobianSuite:
         if balancer.keeps_rows:
             with pytest.raises(ValueError, match="entries"):
                 steps(balancer, [harmless(3, size=4)])
+            with pytest.raises(ValueError, match=r"`size` must be .* Received: size=None"):
+                make(name).build(3)
         else:
             steps(balancer, [harmless(3, size=4)])
 
