@@ -43,7 +43,7 @@ def encounters(
 
     Returns:
         A (K, K) tensor for each of that list: of each task (rows), with whom it met. The diagonal
-        is 0: what was found with nobody is dropped. Products and facts are 0 there.
+        is 0: products with nobody are 0, and what is found there is dropped.
     """
     count = order.shape[0]
     steps = min(count, _STEPS)
