@@ -10,9 +10,8 @@ does meets all alike; the table gives the median step over the median plain step
 gradients cost at the least: one pass forward, all heads back, K times the trunk back. `--peers`
 adds TorchJD's `mtl_backward` (`pip install ".[peers]"`) over a plain PyTorch step, in a process
 of its own. Before all that each rule alone, compiled, for K x K Gramians; `--tasks --no-resnet`
-leaves it at those. `--memory` runs each way in a
-process of its own and gives what it adds to the plain step's peak memory, in copies of the shared
-gradient. `KERAS_BACKEND=jax` measures JAX.
+leaves it at those. `--memory` runs each way in a process of its own and gives what it adds to the
+plain step's peak memory, in copies of the shared gradient. `KERAS_BACKEND=jax` measures JAX.
 """
 
 import argparse

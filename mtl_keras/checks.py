@@ -129,6 +129,34 @@ def checked_length(values: Any, argument: str, num_tasks: int) -> None:
         )
 
 
+def checked_weight(weight: Any, argument: str) -> float:
+    """`weight` when it is a finite number of at least 0.
+
+    Raises:
+        ValueError: beginning with `argument`, which may say whose it is, otherwise.
+    """
+    if not _is_number(weight) or weight < 0:
+        raise ValueError(
+            f"{argument} must be a finite number, 0 or more. Received: weight={weight!r}"
+        )
+    return float(weight)
+
+
+def checked_widths(widths: Any, argument: str, owner: str = "") -> tuple[int, ...]:
+    """`widths` as a tuple when they are positive integers, one or more.
+
+    Raises:
+        ValueError: beginning with `owner` and naming `argument` otherwise.
+    """
+    valid = isinstance(widths, (list, tuple)) and len(widths) > 0
+    if not valid or not all(isinstance(width, int) and width > 0 for width in widths):
+        raise ValueError(
+            f"{owner}`{argument}` must be a list of positive widths, or a Keras layer. "
+            f"Received: {argument}={widths!r}"
+        )
+    return tuple(widths)
+
+
 def _is_number(value):
     kinds = (int, float, np.integer, np.floating)
     return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)

@@ -7,10 +7,11 @@ import keras
 from keras import ops
 
 from mtl_keras.batches import by_task
+from mtl_keras.checks import checked_weight
 from mtl_keras.losses import LossTerms, masked_mean, sum_over_replicas, terms_by_task
 from mtl_keras.metrics import TaskScore
 from mtl_keras.task_metrics import TaskMetrics
-from mtl_keras.tasks import Task, checked_weight
+from mtl_keras.tasks import Task
 
 
 class Objective:

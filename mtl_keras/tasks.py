@@ -2,12 +2,12 @@
 
 import keyword
 import math
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from mtl_keras.checks import checked_weight, checked_widths
 from mtl_keras.labels import LabelSpec
 from mtl_keras.losses import MaskedLoss, cosine_distance, unit_length
 from mtl_keras.metrics import angular_error, masked_metric
@@ -349,27 +349,6 @@ class DirectionTask(Task):
     def get_config(self) -> dict:
         """Constructor arguments."""
         return super().get_config() | {"dim": self.units}
-
-
-def checked_weight(weight, argument: str) -> float:
-    """`weight` as a float; ValueError unless it is a finite number, not negative."""
-    valid = isinstance(weight, numbers.Real) and math.isfinite(weight) and weight >= 0
-    if not valid:
-        raise ValueError(
-            f"{argument} must be a finite number, 0 or more. Received: weight={weight!r}"
-        )
-    return float(weight)
-
-
-def checked_widths(widths: Sequence[int], argument: str, owner: str = "") -> tuple[int, ...]:
-    """`widths` as a tuple; ValueError unless they are positive integers, one or more."""
-    valid = isinstance(widths, (list, tuple)) and len(widths) > 0
-    if not valid or not all(isinstance(width, int) and width > 0 for width in widths):
-        raise ValueError(
-            f"{owner}`{argument}` must be a list of positive widths, or a Keras layer. "
-            f"Received: {argument}={widths!r}"
-        )
-    return tuple(widths)
 
 
 def checked_tasks(tasks: Sequence[Task]) -> list[Task]:

@@ -68,27 +68,23 @@ class GradVac(GramianBalancer):
 
     def _turned(self, cosines, targets, order):
         """Coefficients of the g_i', and the cosines that they met (the targets for none)."""
-        count = targets.shape[0]
-        padded = ops.pad(targets, ((0, 0), (0, 1)))
-        aims = ops.take(ops.reshape(padded, (-1,)), orders.places(order))
-        squares = 1 - aims**2
+        squares = 1 - targets**2
         slopes = 1 / ops.sqrt(ops.where(squares > 0, squares, ops.ones_like(squares)))
         # Half the digits: a gradient shorter than that is rounding.
         shortest, longest = solvers.epsilon(targets) ** 0.5, 1 / solvers.epsilon(targets)
 
-        def meet(product, facts, lengths):
-            aim, slope = ops.unstack(facts)
+        def meet(product, lengths, aim, slope):
             # What is orthogonal to g_j stays: the new length follows without a difference.
             longer = ops.sqrt(ops.relu(lengths**2 - product**2)) * slope
             turned = (product < aim * lengths) & (lengths > shortest) & (longer < longest)
             taken = ops.where(turned, aim * longer - product, 0.0)
-            return [taken, product, lengths], ops.where(turned, longer, lengths)
+            return taken, (ops.where(turned, longer, lengths),)
 
-        facts, start = ops.stack([aims, slopes], axis=1), ops.ones_like(targets[0])
-        parts, products, lengths = orders.encounters(cosines, order, facts, start, meet)
+        start = (ops.ones_like(targets[0]),)
+        parts, products, lengths = orders.encounters(cosines, order, meet, start, [targets, slopes])
         known = lengths > shortest
         seen = ops.where(known, products / ops.where(known, lengths, 1.0), targets)
-        return ops.eye(count, dtype=targets.dtype) + parts, seen
+        return ops.eye(targets.shape[0], dtype=targets.dtype) + parts, seen
 
     def get_config(self) -> dict:
         """Constructor arguments."""

@@ -44,12 +44,7 @@ class PCGrad(GramianBalancer):
         cosines, norms = solvers.unit_rows(gramian, present)
         count = norms.shape[0]
         order = orders.drawn(count, self.draws)
-
-        def meet(product, facts, state):
-            return [ops.relu(-product)], state
-
-        nothing = ops.zeros((count, 1, count), cosines.dtype)
-        (taken,) = orders.encounters(cosines, order, nothing, nothing[0, 0], meet)
+        taken, _ = orders.encounters(cosines, order, lambda product: (ops.relu(-product), ()))
         parts = ops.eye(count, dtype=norms.dtype) + taken
         return ops.sum(norms[:, None] * parts, axis=0) / norms
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import keras
 
-from mtl_keras.checks import checked_between
+from mtl_keras.checks import checked_between, checked_widths
 from mtl_keras.layers import TaskGate
 from mtl_keras.layers.copies import independent_layer
-from mtl_keras.tasks import checked_widths
 
 # What belongs to the layer before it, and begins no block.
 _FOLLOWERS = (

@@ -6,8 +6,7 @@ from typing import Any, Unpack
 import keras
 
 from mtl_keras import MultiTaskModel, Task
-from mtl_keras.checks import checked_between
-from mtl_keras.tasks import checked_widths
+from mtl_keras.checks import checked_between, checked_widths
 from zoo.builders.backbone import copied
 from zoo.builders.draft import Draft, ModelOptions
 

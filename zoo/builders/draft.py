@@ -6,8 +6,8 @@ from typing import Any, TypedDict
 import keras
 
 from mtl_keras import MultiTaskModel, Task
-from mtl_keras.checks import checked_count
-from mtl_keras.tasks import checked_tasks, checked_widths
+from mtl_keras.checks import checked_count, checked_widths
+from mtl_keras.tasks import checked_tasks
 from zoo.builders.inputs import encode_inputs
 
 
