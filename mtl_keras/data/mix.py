@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +122,7 @@ def mix(
     return stream
 
 
-_BATCHES_DRAWN_AT_ONCE = 256
+# Maps are synchronous where they are less work than a thread of their own, tf.data's default.
 
 
 def _batch_by_batch(datasets, mixture, rows):
@@ -133,9 +134,13 @@ def _batch_by_batch(datasets, mixture, rows):
         # Rows that are not alike in shape may still be, batch by batch.
         alike = all(_is_fixed(spec) for spec in tf.nest.flatten(data.element_spec))
         chunk = sizes_of_reading(size, len(datasets), data.element_spec)[0] if alike else size
-        batches = _in_chunks(data, max(chunk, size), repeats).map(rows.batch_of(name)).prefetch(1)
+        batches = (
+            _in_chunks(data, max(chunk, size), repeats)
+            .map(rows.batch_of(name), synchronous=True)
+            .prefetch(1)
+        )
         sources.append(batches if chunk <= size else batches.rebatch(size))
-    draws = _draws(mixture, _BATCHES_DRAWN_AT_ONCE).unbatch()
+    draws = _draws(mixture)
     drops = mixture.exhausted == "drop"
     if drops:
         # An iterator that TensorFlow restores forgets which data sets have ended, and would wait
@@ -154,14 +159,14 @@ def _example_by_example(datasets, mixture, rows):
     repeats = mixture.exhausted == "repeat"
     sources = []
     for name, data in datasets.items():
-        chunks = _in_chunks(data, chunk, repeats).map(rows.of(name))
+        chunks = _in_chunks(data, chunk, repeats).map(rows.of(name), synchronous=True)
         sources.append((chunks if repeats else filled_up(chunks, chunk)).prefetch(1))
-    draws = _draws(mixture, page // size)
+    draws = _draws(mixture, page)
     if mixture.exhausted == "drop":
         draws = _of_what_is_left(draws, mixture)
     pages = interleave(sources, draws, page, chunk)
     if repeats:
-        return pages.map(rows.batch).prefetch(1).map(in_batches(size)).unbatch()
+        return pages.map(rows.batch).prefetch(1).map(in_batches(size), synchronous=True).unbatch()
     complete = pages.map(lambda ids, there, *own: (there, rows.batch(ids, *own)))
     return up_to_the_end(complete, size)
 
@@ -208,15 +213,21 @@ def _of_what_is_left(draws, mixture):
     return ids.concatenate(in_turn).batch(page, drop_remainder=True)
 
 
-def _draws(mixture, batches):
-    """The draws of so many batches at a time."""
+def _draws(mixture, *page):
+    """The draws one by one, or by the page of so many."""
     import tensorflow as tf
 
-    def draws(first):
-        ids = mixture.draws(first + tf.range(batches, dtype=tf.int64), tf.experimental.numpy)
-        return tf.reshape(ids, [batches * mixture.draws.count])
+    batches = math.prod(page) // mixture.draws.count
+    at_once = max(_BATCHES_DRAWN_AT_ONCE // batches, 1) * batches
 
-    return tf.data.Dataset.counter(0, batches).map(draws)
+    def draws(first):
+        ids = mixture.draws(first + tf.range(at_once, dtype=tf.int64), tf.experimental.numpy)
+        return tf.reshape(ids, [-1, *page])
+
+    return tf.data.Dataset.counter(0, at_once).map(draws, synchronous=True).unbatch()
+
+
+_BATCHES_DRAWN_AT_ONCE = 256
 
 
 def _specs(data):
