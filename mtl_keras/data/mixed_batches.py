@@ -149,21 +149,21 @@ class MixedBatches(keras.utils.PyDataset):
         batches = list(itertools.islice(self.mixture.batches(start), len(self)))
         ids = np.concatenate(batches)
         rows = np.empty(len(ids), np.int64)
-        for k, before in enumerate(self._seen(epoch)):
-            own = ids == k
-            rows[own] = self._order(k, before, before + own.sum())
+        seen = self._seen(epoch)
+        after = seen + np.bincount(ids, minlength=len(seen))
+        for k, ends in enumerate(zip(seen, after, strict=True)):
+            rows[ids == k] = self._order(k, *ends)
+        self._counted = (epoch + 1, after)
         ends = np.cumsum([len(batch) for batch in batches])[:-1]
         return list(zip(batches, np.split(rows, ends), strict=True))
 
     def _seen(self, epoch):
         # Examples of each task in all epochs before.
         if self.mixture.exhausted == "drop":
-            return [epoch * size for size in self.mixture.sizes.values()]
+            return epoch * np.array(list(self.mixture.sizes.values()))
         done, seen = self._counted if self._counted[0] <= epoch else (0, 0)
         new = self.mixture.counts((epoch - done) * len(self), done * len(self))
-        seen = seen + np.array(list(new.values()))
-        self._counted = (epoch, seen)
-        return seen
+        return seen + np.array(list(new.values()))
 
     def _order(self, k, start, stop):
         # Rows number `start` to `stop` of the endless passes through the rows of task k.
@@ -178,10 +178,16 @@ class MixedBatches(keras.utils.PyDataset):
         return np.concatenate([np.zeros(0, np.int64), *passes])[start - first : stop - first]
 
     def _batch(self, ids, rows):
-        names = self.mixture.names
-        own = {names[k]: np.flatnonzero(ids == k) for k in np.unique(ids)}
+        order = np.argsort(ids, kind="stable")
+        ends = np.cumsum(np.bincount(ids, minlength=len(self.mixture.names))).tolist()
+        rows = rows[order]
+        own = {
+            name: (order[start:end], rows[start:end])
+            for name, start, end in zip(self.mixture.names, [0, *ends[:-1]], ends, strict=True)
+            if end > start
+        }
         x, y, weights = keras.tree.map_structure(
-            lambda column: column.gathered(own, rows), self._columns
+            lambda column: column.gathered(own, len(ids)), self._columns
         )
         x = with_task_input(x, self._structure.task_input, ids.astype("int32"))
         return (x, y, *weights)
@@ -208,14 +214,15 @@ class _Column:
     arrays: dict[str, np.ndarray]
     blank: Any
 
-    def gathered(self, own, rows):
-        # `own`: data set to places in the batch; `rows`: the row at each place.
-        there = {name: here for name, here in own.items() if name in self.arrays}
-        like = self.arrays[next(iter(there or self.arrays))]
+    def gathered(self, own, size):
+        # `own`: data set to places in the batch, of this size, and the rows that come there.
+        there = [name for name in self.arrays if name in own]
+        like = self.arrays[there[0] if there else next(iter(self.arrays))]
         kind = object if _holds_strings(like) else like.dtype
-        found = np.full((len(rows), *like.shape[1:]), self.blank, kind)
-        for name, here in there.items():
-            found[here] = self.arrays[name][rows[here]]
+        found = np.full((size, *like.shape[1:]), self.blank, kind)
+        for name in there:
+            places, rows = own[name]
+            found[places] = self.arrays[name].take(rows, axis=0)
         return found
 
 

@@ -96,7 +96,7 @@ class Mixture:
         Args:
             start: number of the first draw, for all data from their beginnings but other draws.
         """
-        if self.unit == "batch":
+        if self.unit == "batch" or self.exhausted == "repeat":
             yield from filter(len, self._drawn(start))
             return
         waiting = np.zeros(0, np.int64)
@@ -131,10 +131,12 @@ class Mixture:
 
     def _drawn(self, start):
         # Draw by draw, the task ids of the examples that there still are.
-        left = np.full(len(self.sizes), np.inf)
-        if self.exhausted != "repeat":
-            self._check_known(f"end of a stream with exhausted='{self.exhausted}' needs")
-            left[:] = list(self.sizes.values())
+        if self.exhausted == "repeat":
+            each = self.batch_size if self.unit == "batch" else 1
+            yield from (np.repeat(ids, each) for ids in self._endless(start))
+            return
+        self._check_known(f"end of a stream with exhausted='{self.exhausted}' needs")
+        left = np.array(list(self.sizes.values()))
         for ids in self._endless(start):
             there = occurrences(ids) < left[ids]
             if self.exhausted == "stop" and not there.all():
