@@ -122,7 +122,7 @@ def mix(
     return stream
 
 
-# Maps are synchronous where they are less work than a thread of their own, tf.data's default.
+# Maps are synchronous: less work than threads of their own, which tf.data gives them by default.
 
 
 def _batch_by_batch(datasets, mixture, rows):
@@ -166,7 +166,12 @@ def _example_by_example(datasets, mixture, rows):
         draws = _of_what_is_left(draws, mixture)
     pages = interleave(sources, draws, page, chunk)
     if repeats:
-        return pages.map(rows.batch).prefetch(1).map(in_batches(size), synchronous=True).unbatch()
+        return (
+            pages.map(rows.batch, synchronous=True)
+            .prefetch(1)
+            .map(in_batches(size), synchronous=True)
+            .unbatch()
+        )
     complete = pages.map(lambda ids, there, *own: (there, rows.batch(ids, *own)))
     return up_to_the_end(complete, size)
 
