@@ -70,19 +70,19 @@ class GradVac(GramianBalancer):
         """Coefficients of the g_i', and the cosines that they met (the targets for none)."""
         squares = 1 - targets**2
         slopes = 1 / ops.sqrt(ops.where(squares > 0, squares, ops.ones_like(squares)))
-        # Half the digits: a gradient shorter than that is rounding.
-        shortest, longest = solvers.epsilon(targets) ** 0.5, 1 / solvers.epsilon(targets)
+        longest = 1 / solvers.epsilon(targets)
 
         def meet(product, lengths, aim, slope):
             # What is orthogonal to g_j stays: the new length follows without a difference.
             longer = ops.sqrt(ops.relu(lengths**2 - product**2)) * slope
-            turned = (product < aim * lengths) & (lengths > shortest) & (longer < longest)
+            turned = (product < aim * lengths) & (longer < longest)
             taken = ops.where(turned, aim * longer - product, 0.0)
             return taken, (ops.where(turned, longer, lengths),)
 
         start = (ops.ones_like(targets[0]),)
         parts, products, lengths = orders.encounters(cosines, order, meet, start, [targets, slopes])
-        known = lengths > shortest
+        # Half the digits: the cosine of a gradient shorter than that would be of rounding.
+        known = lengths > solvers.epsilon(targets) ** 0.5
         seen = ops.where(known, products / ops.where(known, lengths, 1.0), targets)
         return ops.eye(targets.shape[0], dtype=targets.dtype) + parts, seen
 
