@@ -96,7 +96,7 @@ class Mixture:
         Args:
             start: number of the first draw, for all data from their beginnings but other draws.
         """
-        if self.unit == "batch" or self.exhausted == "repeat":
+        if self.unit == "batch":
             yield from filter(len, self._drawn(start))
             return
         waiting = np.zeros(0, np.int64)
