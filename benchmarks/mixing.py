@@ -1,6 +1,6 @@
 """What mixing data sets costs: a mixed stream against its slowest source read alone.
 
-    python benchmarks/mixing.py [--tasks 8] [--batch 64] [--rounds 15]
+    python benchmarks/mixing.py [--tasks 8] [--batch 64] [--rounds 15] [--sources numbers]
 
 Sources of three kinds: texts that are split and hashed word by word, images that are decoded from
 PNG, and arrays of 64 numbers. Both sides give batches of as many examples, which a compiled loop
@@ -140,16 +140,20 @@ def main():
     parser.add_argument("--tasks", type=int, default=8)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=15)
+    # First what a process that did more work would slow down.
+    makers = {make.__name__: make for make in (numbers, texts, images)}
+    parser.add_argument("--sources", nargs="+", choices=makers, default=list(makers))
     args = parser.parse_args()
     rng = np.random.default_rng(0)
     table = Table(title=f"{args.tasks} sources, batches of {args.batch}, examples a second")
     for column in ("sources", "mixed", "slowest alone", "ratio", "quartiles"):
         table.add_column(column, justify="left" if column == "sources" else "right")
     # First what little work would disturb.
-    kinds = [("numbers, MixedBatches", numbers, None)] + [
-        (f"{make.__name__}, {unit} by {unit}", make, unit)
-        for make in (numbers, texts, images)
-        for unit in ("example", "batch")
+    kinds = [
+        (f"{name}, {unit} by {unit}" if unit else f"{name}, MixedBatches", make, unit)
+        for name, make in makers.items()
+        for unit in ([None] if make is numbers else []) + ["example", "batch"]
+        if name in args.sources
     ]
     for name, make, unit in track(kinds):
         sources = {f"task_{k}": make(rng, k) for k in range(args.tasks)}
