@@ -148,12 +148,11 @@ def main():
     table = Table(title=f"{args.tasks} sources, batches of {args.batch}, examples a second")
     for column in ("sources", "mixed", "slowest alone", "ratio", "quartiles"):
         table.add_column(column, justify="left" if column == "sources" else "right")
-    # First what little work would disturb.
     kinds = [
         (f"{name}, {unit} by {unit}" if unit else f"{name}, MixedBatches", make, unit)
         for name, make in makers.items()
-        for unit in ([None] if make is numbers else []) + ["example", "batch"]
-        if name in args.sources
+        for unit in (None, "example", "batch")
+        if name in args.sources and (unit or make is numbers)
     ]
     for name, make, unit in track(kinds):
         sources = {f"task_{k}": make(rng, k) for k in range(args.tasks)}

@@ -222,17 +222,18 @@ def _draws(mixture, *page):
     """The draws one by one, or by the page of so many."""
     import tensorflow as tf
 
-    batches = math.prod(page) // mixture.draws.count
-    at_once = max(_BATCHES_DRAWN_AT_ONCE // batches, 1) * batches
+    # Several pages, as it costs about the same, but not more than fit where pages are large.
+    rows = math.prod(page)
+    batches = max(_DRAWN_AT_ONCE // rows, 1) * rows // mixture.draws.count
 
     def draws(first):
-        ids = mixture.draws(first + tf.range(at_once, dtype=tf.int64), tf.experimental.numpy)
+        ids = mixture.draws(first + tf.range(batches, dtype=tf.int64), tf.experimental.numpy)
         return tf.reshape(ids, [-1, *page])
 
-    return tf.data.Dataset.counter(0, at_once).map(draws, synchronous=True).unbatch()
+    return tf.data.Dataset.counter(0, batches).map(draws, synchronous=True).unbatch()
 
 
-_BATCHES_DRAWN_AT_ONCE = 256
+_DRAWN_AT_ONCE = 16_384
 
 
 def _specs(data):

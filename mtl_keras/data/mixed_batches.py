@@ -102,8 +102,8 @@ class MixedBatches(keras.utils.PyDataset):
         if batches_per_epoch is not None:
             self._num_batches = checked_count(batches_per_epoch, "batches_per_epoch")
         self.epoch = checked_count(epoch, "epoch", minimum=0)
-        self._planned = (None, [])
-        self._counted = (0, 0)
+        # An epoch, its batches, and examples of each task to its end: in one, as threads may ask.
+        self._planned = (-1, [], 0)
 
     def __len__(self) -> int:
         return self._num_batches
@@ -111,13 +111,10 @@ class MixedBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple:
         if not 0 <= index < len(self):
             raise IndexError(f"There are batches 0 to {len(self) - 1}. Received: {index}")
-        epoch, batches = self._planned
-        if epoch != self.epoch:
-            epoch = self.epoch
-            batches = self._plan(epoch)
-            # At once, as several threads may ask.
-            self._planned = (epoch, batches)
-        return self._batch(*batches[index])
+        planned = self._planned
+        if planned[0] != self.epoch:
+            self._planned = planned = self._plan(self.epoch)
+        return self._batch(*planned[1][index])
 
     def on_epoch_end(self):
         """The next epoch's batches are others."""
@@ -144,24 +141,24 @@ class MixedBatches(keras.utils.PyDataset):
         return keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_epoch_end=end)
 
     def _plan(self, epoch):
-        # For each batch of an epoch, the tasks of its examples and their rows.
-        start = epoch * len(self)
-        batches = list(itertools.islice(self.mixture.batches(start), len(self)))
+        # For each batch of the epoch, the tasks of its examples and their rows.
+        drawn = self.mixture.batches(epoch * len(self))
+        batches = list(itertools.islice(drawn, len(self)))
         ids = np.concatenate(batches)
         rows = np.empty(len(ids), np.int64)
         seen = self._seen(epoch)
         after = seen + np.bincount(ids, minlength=len(seen))
-        for k, ends in enumerate(zip(seen, after, strict=True)):
-            rows[ids == k] = self._order(k, *ends)
-        self._counted = (epoch + 1, after)
+        for k, (start, stop) in enumerate(zip(seen, after, strict=True)):
+            rows[ids == k] = self._order(k, start, stop)
         ends = np.cumsum([len(batch) for batch in batches])[:-1]
-        return list(zip(batches, np.split(rows, ends), strict=True))
+        return epoch, list(zip(batches, np.split(rows, ends), strict=True)), after
 
     def _seen(self, epoch):
         # Examples of each task in all epochs before.
         if self.mixture.exhausted == "drop":
             return epoch * np.array(list(self.mixture.sizes.values()))
-        done, seen = self._counted if self._counted[0] <= epoch else (0, 0)
+        last, _, after = self._planned
+        done, seen = (last + 1, after) if last < epoch else (0, 0)
         new = self.mixture.counts((epoch - done) * len(self), done * len(self))
         return seen + np.array(list(new.values()))
 

@@ -144,7 +144,7 @@ class Mixture:
                 return
             ids = ids[there]
             if self.unit == "batch":
-                ids = np.repeat(ids, np.minimum(left[ids], self.batch_size).astype(int))
+                ids = np.repeat(ids, np.minimum(left[ids], self.batch_size))
             yield ids
             left -= np.bincount(ids, minlength=len(left))
             if not left.any():
