@@ -161,7 +161,7 @@ def test_a_stream_that_is_read_needs_no_python(exhausted, unit):
 def test_draws_go_on_from_block_to_block(exhausted, unit, monkeypatch):
     # Not the function of that name, which hides it.
     module = sys.modules["mtl_keras.data.mix"]
-    monkeypatch.setattr(module, "_BATCHES_DRAWN_AT_ONCE", 2)
+    monkeypatch.setattr(module, "_DRAWN_AT_ONCE", 2)
     stream = mix(
         numbered_sets(), batch_size=4, unit=unit, exhausted=exhausted, seed=2, task_input="task"
     )
