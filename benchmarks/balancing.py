@@ -10,8 +10,10 @@ does meets all alike; the table gives the median step over the median plain step
 gradients cost at the least: one pass forward, all heads back, K times the trunk back. `--peers`
 adds TorchJD's `mtl_backward` (`pip install ".[peers]"`) over a plain PyTorch step, in a process
 of its own. Before all that each rule alone, compiled, for K x K Gramians; `--tasks --no-resnet`
-leaves it at those. `--memory` runs each way in a process of its own and gives what it adds to the
-plain step's peak memory, in copies of the shared gradient. `KERAS_BACKEND=jax` measures JAX.
+leaves it at those. `--memory` instead takes ten steps of each way in processes of their own, whose
+allocator gives back at once what is freed, and tells what the way adds to the plain step's peak:
+the graph's part, known from a network of 4 units and 4 rows, and the tensors' part, in copies of
+the shared gradient (medians and ranges of three). `KERAS_BACKEND=jax` measures JAX.
 """
 
 import argparse
@@ -67,13 +69,14 @@ WAYS = {
 
 
 # Rows of a batch of the dense network, by what the tables call it.
-BATCHES = {"499-512-256": 1024, "499-512-256, batch 64": 64}
+BATCHES = {"499-512-256": 1024, "499-512-256, batch 64": 64, "graph": 4}
 
 
-def dense_network():
+def dense_network(widths):
     """Trunk 499-512-256."""
-    x = keras.Input((499,))
-    h = layers.Dense(256, "relu")(layers.Dense(512, "relu")(x))
+    x = h = keras.Input((499,))
+    for width in widths:
+        h = layers.Dense(width, "relu")(h)
     return x, h
 
 
@@ -96,7 +99,9 @@ def build(network, count, options):
         mtl.RegressionTask(f"task_{i}", metrics=(), score="loss", direction="min")
         for i in range(count)
     ]
-    x, h = small_resnet() if network == "resnet" else dense_network()
+    # "graph": the same one, of hardly any numbers.
+    widths = (4, 4) if network == "graph" else (512, 256)
+    x, h = small_resnet() if network == "resnet" else dense_network(widths)
     outputs = {task.name: task.build_head([64])(h) for task in tasks}
     model = mtl.MultiTaskModel(x, outputs, tasks=tasks)
     options = dict(options)
@@ -244,20 +249,42 @@ def peak_memory(network, count, way):
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def memory_rows(count):
-    """Growth of the peak over the plain step's, in MiB and in copies of the shared gradient."""
-    network = "499-512-256"
-    shared = build(network, count, WAYS["K gradients"])._balanced_step.graph.shared
+# Freed memory goes back to the system at once: the peak is of tensors, and of no pool.
+RETURNING = {"MALLOC_MMAP_THRESHOLD_": "131072", "TF_ENABLE_ONEDNN_OPTS": "0"}
+
+
+def memory_rows(count, ways):
+    """What each way adds to the plain step's peak: MiB of graph and of tensors, and copies."""
+    shared = build("499-512-256", count, WAYS["K gradients"])._balanced_step.graph.shared
     copy = sum(int(np.prod(v.shape)) for v in shared) * 4 / 2**20
     peaks = {}
-    for way in track(WAYS, f"memory, K={count}"):
-        command = [sys.executable, __file__, "--peak", way, "--tasks", str(count)]
-        process = subprocess.run(command, capture_output=True, text=True)
-        if process.returncode:
-            sys.exit(f"{way} failed:\n{process.stderr[-2000:]}")
-        peaks[way] = float(process.stdout.splitlines()[-1])
-    growth = {way: peak - peaks["plain"] for way, peak in peaks.items()}
-    return [(way, peaks[way], mib, mib / copy) for way, mib in growth.items()]
+    for way in track(ways, f"memory, K={count}"):
+        for network, times in (("graph", 1), ("499-512-256", 3)):
+            peaks[way, network] = [_peak_apart(way, network, count) for _ in range(times)]
+    (graph,), plain = peaks["plain", "graph"], np.median(peaks["plain", "499-512-256"])
+    for way in ways:
+        of_graph = peaks[way, "graph"][0] - graph
+        tensors = np.sort(peaks[way, "499-512-256"]) - plain - of_graph
+        yield way, plain + of_graph + tensors[1], of_graph, tensors[1], *tensors / copy
+
+
+def _peak_apart(way, network, count):
+    command = [sys.executable, __file__, "--peak", way, network, "--tasks", str(count)]
+    environment = os.environ | RETURNING
+    process = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if process.returncode:
+        sys.exit(f"{way} failed:\n{process.stderr[-2000:]}")
+    return float(process.stdout.splitlines()[-1])
+
+
+def memory_table(count, ways):
+    """How much memory each way adds to the plain step."""
+    columns = "peak, MiB", "graph over plain", "tensors over plain", "copies of J's row (range)"
+    memory = Table(f"way, K={count}", *columns)
+    for way, peak, graph, tensors, low, middle, high in memory_rows(count, ways):
+        copies = f"{middle:+.0f} ({low:+.0f} to {high:+.0f})"
+        memory.add_row(way, f"{peak:.0f}", f"{graph:+.0f}", f"{tensors:+.0f}", copies)
+    return memory
 
 
 PEERS = textwrap.dedent(
@@ -333,14 +360,19 @@ def main():
     parser.add_argument("--steps", type=int, default=30, help="steps of each way")
     parser.add_argument("--no-resnet", action="store_true")
     parser.add_argument("--ways", nargs="*", choices=WAYS, help="these alone; no rules alone")
-    parser.add_argument("--memory", action="store_true", help="also measure peak memory")
-    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    parser.add_argument("--memory", action="store_true", help="peak memory instead")
+    parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--peers", action="store_true", help="also measure TorchJD")
     options = parser.parse_args()
     if options.peak:
-        print(peak_memory("499-512-256", options.tasks[0], options.peak))
+        way, network = options.peak
+        print(peak_memory(network, options.tasks[0], way))
         return
     console = Console(width=110)
+    ways = list(dict.fromkeys(["plain", *(options.ways or WAYS)]))
+    if options.memory:
+        console.print(memory_table(options.tasks[-1], ways))
+        return
     # First: in a process that large networks have gone through they take half as long again.
     if not options.ways:
         alone = Table("rule alone", "K=8, ms", "K=40, ms", "K=100, ms")
@@ -353,7 +385,6 @@ def main():
     cases += [("499-512-256, batch 64", count) for count in options.tasks if count >= 8]
     cases += [] if options.no_resnet else [("resnet", 3)]
     for network, count in cases:
-        ways = list(dict.fromkeys(["plain", *(options.ways or WAYS)]))
         rows = measure(network, count, options.steps, ways)
         if options.peers and network == "499-512-256":
             rows += peers(count, options.steps)
@@ -362,13 +393,6 @@ def main():
             table.add_row(f"{network}, K={count}", name, f"{ms:.1f}", f"{ratio:.2f}{spread}")
     if cases:
         console.print(table)
-    if options.memory:
-        memory = Table(
-            "way", f"K={options.tasks[-1]}: peak, MiB", "over plain", "copies of J's row"
-        )
-        for way, peak, mib, copies in memory_rows(options.tasks[-1]):
-            memory.add_row(way, f"{peak:.0f}", f"{mib:+.0f}", f"{copies:+.0f}")
-        console.print(memory)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     versions = f"Keras {keras.__version__}, {keras.backend.backend()}"
     machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()}"

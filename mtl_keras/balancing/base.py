@@ -164,9 +164,6 @@ class GramianBalancer(Balancer):
     # Whether at the rule's solution w nothing but G w matters: then a Gramian that is right along
     # w is enough.
     matrix_free: ClassVar[bool] = False
-    # Whether G m matters too, m the mean of the tasks. Without it `CAGrad`'s updates came out up
-    # to 0.2 of their length from the exact ones.
-    reads_mean: ClassVar[bool] = False
 
     def weights(self, gramian: Any, losses: Any = None) -> Any:
         """Weights of the tasks' gradients, (K,); NaN when the Gramian is not finite.

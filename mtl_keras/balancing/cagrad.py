@@ -23,6 +23,9 @@ class CAGrad(GramianBalancer):
     otherwise. Where the mean gradient is 0, so is the update. K = 1 returns (1 + c) times the
     gradient.
 
+    With `gramian="matrix_free"` the length of the mean gradient stays a guess, and with it the
+    radius: the one product of a step tells of G w at the solution.
+
     Args:
         c: the radius, in lengths of the mean gradient; at least 0.
         rescale: what the update is divided by: "none": 1, "linear": 1 + c, "square": 1 + c^2.
@@ -38,7 +41,6 @@ class CAGrad(GramianBalancer):
     """
 
     matrix_free = True
-    reads_mean = True
 
     def __init__(self, c: float = 0.5, rescale: str = "none"):
         super().__init__()

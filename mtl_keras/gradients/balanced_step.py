@@ -9,7 +9,6 @@ import keras
 from keras import ops
 
 from mtl_keras.balancing.base import GramianBalancer, JacobianBalancer, LossBalancer
-from mtl_keras.balancing.present import shares
 from mtl_keras.balancing.registry import get
 from mtl_keras.gradients.autodiff import cond, num_replicas, sum_over_replicas
 from mtl_keras.gradients.dense_layers import DenseLayers
@@ -32,8 +31,7 @@ class BalancedStep:
         scope: "shared": gradients of the shared variables; "representation": gradients at the
             trunk's outputs (Sener & Koltun 2018, MGDA-UB), with one pass through the trunk. A
             rule that asks for two halves of the batch gets the whole one there.
-        gramian: "exact", or "matrix_free": a guess that one product G w a step corrects, two for
-            rules that read the mean gradient.
+        gramian: "exact", or "matrix_free": a guess that one product G w a step corrects.
         row_tasks: {name of the input that says whose a row is: number of tasks}, or None.
 
     Raises:
@@ -240,14 +238,10 @@ class BalancedStep:
         (gramian,) = sum_over_replicas([gramian_of(blocks, blocks)])
         if self.scope == "representation":
             return self._weights(gramian, found)
-        guess, kept = guessed(gramian), None
-        if self.balancer.reads_mean:
-            mean = shares(None, ops.diagonal(guess) > 0, guess.dtype)
-            kept = mean, found.product(mean, blocks)
-            guess = corrected(guess, *kept)
+        guess = guessed(gramian)
         weights = self._weights(guess, found)
         product = found.product(weights, blocks)
-        return self._weights(corrected(guess, weights, product, kept), found)
+        return self._weights(corrected(guess, weights, product), found)
 
     def _weights(self, gramian, found):
         scale = ops.cast(found.scale, gramian.dtype)

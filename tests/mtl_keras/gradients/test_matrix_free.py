@@ -124,36 +124,6 @@ def test_absent_tasks_stay_absent():
     np.testing.assert_array_equal(estimate[both == 0], 0.0)
 
 
-def test_a_second_correction_keeps_the_first():
-    gramian, forks, weights = problem()
-    mean = np.full(5, 0.2, "float32")
-    kept = mean, gramian @ mean
-    first = as_numpy(corrected(guessed(ops.convert_to_tensor(forks)), *kept))
-    both = as_numpy(corrected(first, weights, gramian @ weights, kept))
-    for direction in (mean, weights):
-        np.testing.assert_allclose(
-            both @ direction, gramian @ direction, atol=1e-4 * np.abs(gramian @ direction).max()
-        )
-    np.testing.assert_allclose(both, both.T, rtol=1e-4)
-    assert np.linalg.eigvalsh(both).min() > 0
-
-
-@pytest.mark.parametrize("along", [1.0, 3.0, 0.0])
-def test_a_second_correction_along_the_first_changes_nothing(along):
-    gramian, forks, _ = problem()
-    mean = np.full(5, 0.2, "float32")
-    kept = mean, gramian @ mean
-    first = as_numpy(corrected(guessed(ops.convert_to_tensor(forks)), *kept))
-    # With the noise of float32, of which nothing is to be learned.
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        noise, noise_of_product = 1 + 1e-6 * rng.normal(size=(2, 5)).astype("float32")
-        weights = np.float32(along) * mean
-        product = gramian @ weights * noise_of_product
-        found = corrected(first, weights * noise, product, kept)
-        np.testing.assert_array_equal(as_numpy(found), first)
-
-
 RULES = ("mgda", "nash_mtl", "fairgrad", "dualproj", "cagrad")
 
 
@@ -164,14 +134,10 @@ def test_weights_come_near_those_of_the_gramian(rule):
     gramian, forks = ops.convert_to_tensor(gramian), ops.convert_to_tensor(forks)
     balancer = balancing.get(rule)
     exact = as_numpy(balancer.weights(gramian))
-    guess, kept = guessed(forks), None
-    if balancer.reads_mean:
-        mean = ops.full((5,), 0.2)
-        kept = mean, (gramian @ mean[:, None])[:, 0]
-        guess = corrected(guess, *kept)
+    guess = guessed(forks)
     first = balancer.weights(guess)
     product = (gramian @ first[:, None])[:, 0]
-    second = as_numpy(balancer.weights(gramian_estimate.corrected(guess, first, product, kept)))
+    second = as_numpy(balancer.weights(gramian_estimate.corrected(guess, first, product)))
 
     def distance(weights):
         update, wanted = (np.sqrt(np.diag(gramian)) * w for w in (weights, exact))
@@ -232,7 +198,7 @@ def test_updates_along_a_training_run_stay_near_the_exact_ones(rule):
         exact = updates.pop("exact")
         for name, update in updates.items():
             distances[name].append(np.linalg.norm(update - exact) / np.linalg.norm(exact))
-    # 0.03 at most here, of `DualProj` 0.09; from the representation 0.12, or 3 where its
-    # lengths matter.
-    assert max(distances["free"]) < (0.1 if rule == "dualproj" else 0.05)
+    # 0.03 at most here, of `DualProj` 0.09, of `CAGrad`, whose radius stays a guess, 0.08; from
+    # the representation 0.12, or 3 where its lengths matter.
+    assert max(distances["free"]) < (0.1 if rule in ("dualproj", "cagrad") else 0.05)
     assert max(distances["free"]) < max(distances["forks"])
