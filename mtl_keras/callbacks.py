@@ -104,7 +104,7 @@ class AutoLambdaUpdates(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         """Updates the weights, on every n-th batch."""
         if self._batches is None:
-            self._go_on(self.model.progress.calls)
+            self._go_on(self.model.progress.place.calls)
         if self._batches % self.every == 0:
             self._update()
         self._batches += 1

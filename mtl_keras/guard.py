@@ -26,13 +26,12 @@ class TrainingGuard(keras.callbacks.Callback):
         self._watch("fit", epoch)
 
     def on_train_batch_end(self, batch, logs=None):
-        """Checks the step before this one."""
+        """Checks the step."""
         self._step(batch, logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Checks the last step, and that each trained task has met labels."""
-        self._watched.update(where="fit", epoch=epoch)
-        self._finish(logs)
+        """Checks that there were steps, and that each trained task has met labels."""
+        self._finish()
         for task in self.model.tasks:
             if self.model.loss_weights[task.name] and logs.get(f"{task.name}_labels") == 0:
                 raise ValueError(
@@ -57,33 +56,31 @@ class TrainingGuard(keras.callbacks.Callback):
         self._watch("evaluate")
 
     def on_test_batch_end(self, batch, logs=None):
-        """Checks the step before this one."""
+        """Checks the step."""
         self._step(batch, logs)
 
     def on_test_end(self, logs=None):
-        """Checks the last step."""
-        self._finish(logs)
+        """Checks that there were steps."""
+        self._finish()
         self._watched = self._fit
 
     def _watch(self, where, epoch=None):
-        self._watched = {"where": where, "epoch": epoch, "last": None, "steps": 0}
+        # Asked once: it costs more than the rest of a step's check.
+        replicated = _replicated(self.model)
+        self._watched = {"where": where, "epoch": epoch, "steps": 0, "replicated": replicated}
 
     def _step(self, batch, logs):
-        # One step late: reading the newest logs would wait for the device at each step.
-        if self._watched["last"] is not None:
-            self._check(*self._watched["last"])
-        self._watched.update(last=(batch, logs), steps=self._watched["steps"] + 1)
+        self._watched["steps"] += 1
+        # Keras has read the logs already; what is done here is felt in each step.
+        if _failed_tasks(self.model, logs, self._watched["replicated"]):
+            place = f"step {batch + 1} of `{self._watched['where']}`"
+            if self._watched["epoch"] is not None:
+                place += f", epoch {self._watched['epoch'] + 1}"
+            check_logs(self.model, logs, place)
 
-    def _finish(self, logs):
+    def _finish(self):
         if not self._watched["steps"]:
             raise ValueError(EMPTY)
-        self._check(self._watched["last"][0], logs or self._watched["last"][1])
-
-    def _check(self, batch, logs):
-        place = f"step {batch + 1} of `{self._watched['where']}`"
-        if self._watched["epoch"] is not None:
-            place += f", epoch {self._watched['epoch'] + 1}"
-        check_logs(self.model, logs, place)
 
 
 def check_logs(model: Any, logs: Mapping[str, Any], place: str) -> None:
@@ -94,13 +91,10 @@ def check_logs(model: Any, logs: Mapping[str, Any], place: str) -> None:
         logs: what a train or test step of it returned.
         place: where it happened, for the message.
     """
-    objective = model._objective
-    if _replicated(model):
-        # A step's logs are one replica's, which may have met no label of a task.
-        logs = objective.metrics.tallied()
-    failed = _failed_tasks([task.name for task in model.tasks], logs)
+    failed = _failed_tasks(model, logs, _replicated(model))
     if not failed:
         return
+    objective = model._objective
     if keras.backend.backend() == "jax":
         # Within a fit, variables have no value until they are asked for.
         model.jax_state_sync()
@@ -113,26 +107,29 @@ def check_logs(model: Any, logs: Mapping[str, Any], place: str) -> None:
         )
     rows = model._balanced_step.row_tasks
     ids = f", or ids in input '{rows.name}' that are not 0 to {rows.count - 1}" if rows else ""
+    (task, loss), *_ = failed.items()
     raise ValueError(
-        f"Task '{failed[0]}': the loss must be finite. "
-        f"Received: {float(logs[f'{failed[0]}_loss'])} by {place}. Look for NaN in the "
-        "inputs, a learning rate that is too high, or a loss that overflows"
-        f"{ids}."
+        f"Task '{task}': the loss must be finite. Received: {loss} by {place}. Look for NaN in "
+        f"the inputs, a learning rate that is too high, or a loss that overflows{ids}."
     )
+
+
+def _failed_tasks(model, logs, replicated):
+    """The losses of tasks that are not finite although they have labels, by task."""
+    metrics = model._objective.metrics
+    if replicated:
+        # A step's logs are one replica's, which may have met no label of a task.
+        logs = metrics.tallied()
+    failed = {}
+    for name, (loss, labels) in metrics.keys.items():
+        value = float(logs.get(loss, 0.0))
+        # A row that no task owns makes their number NaN too.
+        if not math.isfinite(value) and float(logs.get(labels, 0.0)) != 0:
+            failed[name] = value
+    return failed
 
 
 def _replicated(model):
     if keras.backend.backend() != "tensorflow":
         return False
     return model.distribute_strategy.num_replicas_in_sync > 1
-
-
-def _failed_tasks(names, logs):
-    # Whose loss is not finite although they have labels.
-    return [
-        name
-        for name in names
-        if not math.isfinite(float(logs.get(f"{name}_loss", 0.0)))
-        # A row that no task owns makes their number NaN too.
-        and float(logs.get(f"{name}_labels", 0.0)) != 0
-    ]

@@ -111,16 +111,19 @@ class _FollowProgress(keras.callbacks.Callback):
         if position and position.batch and position.epoch == epoch:
             self._progress.restore_metrics()
             return
-        self._progress.epoch, self._progress.batch = epoch, 0
+        self._move(epoch)
         if position:
             self._progress.restore_generators()
 
     def on_train_batch_end(self, batch, logs=None):
-        self._progress.batch = batch + 1
-        self._progress.calls += 1
+        self._progress.place.batch = batch + 1
+        self._progress.place.calls += 1
 
     def on_epoch_end(self, epoch, logs=None):
-        self._progress.epoch, self._progress.batch = epoch + 1, 0
+        self._move(epoch + 1)
+
+    def _move(self, epoch):
+        self._progress.place.epoch, self._progress.place.batch = epoch, 0
 
 
 def _is_list(callbacks):

@@ -344,7 +344,7 @@ def test_the_best_is_kept_whole(tmp_path):
     best = keras.callbacks.ModelCheckpoint(path, "loss", save_best_only=True)
     _, logs = run(small, [best])
     loaded = keras.saving.load_model(path)
-    assert loaded.progress.epoch == 1 + int(np.argmin(logs["loss"]))
+    assert loaded.progress.place.epoch == 1 + int(np.argmin(logs["loss"]))
     assert [file.name for file in tmp_path.iterdir()] == ["best.keras"]
 
 
@@ -369,7 +369,7 @@ def test_weights_without_progress_load(tmp_path):
     other, _ = made(small)
     other.optimizer.build(other.trainable_variables)
     other.load_weights(tmp_path / "a.weights.h5")
-    assert other.progress.epoch == 0
+    assert other.progress.place.epoch == 0
     for a, b in zip(model.weights, other.weights, strict=True):
         np.testing.assert_array_equal(a, b)
 
