@@ -1,6 +1,7 @@
 """What stops a fit that would go on in vain: bad labels, NaN losses, tasks without labels."""
 
 import math
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,24 +15,32 @@ class TrainingGuard(keras.callbacks.Callback):
     """Stops `fit` and `evaluate` with an error that names the task and the step.
 
     A label outside the range, a loss that is not finite, a trained task that met no label in
-    a whole epoch, an empty data set. `MultiTaskModel` adds it by itself.
+    a whole epoch, an empty data set. `MultiTaskModel` adds it by itself. Where Keras reads the logs
+    of steps in threads, so that a fit need not wait for the device (JAX), the error comes some
+    steps later; it names the right one.
     """
+
+    async_safe = True
 
     def on_train_begin(self, logs=None):
         """Starts counting."""
-        self._watch("fit")
+        self._watched = _Watched(self.model, "fit")
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts counting the epoch's steps."""
-        self._watch("fit", epoch)
+        self._watched = _Watched(self.model, "fit", epoch)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Stops if a thread has found that a step failed."""
+        self._watched.stop_if_failed()
 
     def on_train_batch_end(self, batch, logs=None):
         """Checks the step."""
-        self._step(batch, logs)
+        self._watched.step(batch, logs)
 
     def on_epoch_end(self, epoch, logs=None):
         """Checks that there were steps, and that each trained task has met labels."""
-        self._finish()
+        self._watched.finish()
         for task in self.model.tasks:
             if self.model.loss_weights[task.name] and logs.get(f"{task.name}_labels") == 0:
                 raise ValueError(
@@ -52,34 +61,56 @@ class TrainingGuard(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         """Starts counting; within a fit its epoch is checked already."""
-        self._fit, self._watched = getattr(self, "_watched", None), None
-        self._watch("evaluate")
+        self._fit = getattr(self, "_watched", None)
+        self._watched = _Watched(self.model, "evaluate")
+
+    def on_test_batch_begin(self, batch, logs=None):
+        """Stops if a thread has found that a step failed."""
+        self._watched.stop_if_failed()
 
     def on_test_batch_end(self, batch, logs=None):
         """Checks the step."""
-        self._step(batch, logs)
+        self._watched.step(batch, logs)
 
     def on_test_end(self, logs=None):
         """Checks that there were steps."""
-        self._finish()
+        self._watched.finish()
         self._watched = self._fit
 
-    def _watch(self, where, epoch=None):
-        # Asked once: it costs more than the rest of a step's check.
-        replicated = _replicated(self.model)
-        self._watched = {"where": where, "epoch": epoch, "steps": 0, "replicated": replicated}
 
-    def _step(self, batch, logs):
-        self._watched["steps"] += 1
-        # Keras has read the logs already; what is done here is felt in each step.
-        if _failed_tasks(self.model, logs, self._watched["replicated"]):
-            place = f"step {batch + 1} of `{self._watched['where']}`"
-            if self._watched["epoch"] is not None:
-                place += f", epoch {self._watched['epoch'] + 1}"
-            check_logs(self.model, logs, place)
+class _Watched:
+    """The steps of an epoch, or of an evaluation."""
 
-    def _finish(self):
-        if not self._watched["steps"]:
+    def __init__(self, model, where, epoch=None):
+        self._model, self._where, self._epoch = model, where, epoch
+        # Asked once: these cost more than the rest of a step's check. On JAX a callback's `model`
+        # even gets the whole state back from the device, and must not where threads look at logs.
+        self._metrics, self._replicated = model._objective.metrics, _replicated(model)
+        self._thread = threading.get_ident()
+        self._steps, self._failed = 0, None
+
+    def step(self, batch, logs):
+        self._steps += 1
+        if not _failed_tasks(self._metrics, logs, self._replicated):
+            return
+        if self._failed is None or batch < self._failed[0]:
+            self._failed = batch, logs
+        # At once, or a checkpoint would be written of it.
+        if threading.get_ident() == self._thread:
+            self.stop_if_failed()
+
+    def stop_if_failed(self):
+        if self._failed is None:
+            return
+        batch, logs = self._failed
+        place = f"step {batch + 1} of `{self._where}`"
+        if self._epoch is not None:
+            place += f", epoch {self._epoch + 1}"
+        check_logs(self._model, logs, place)
+
+    def finish(self):
+        self.stop_if_failed()
+        if not self._steps:
             raise ValueError(EMPTY)
 
 
@@ -91,10 +122,10 @@ def check_logs(model: Any, logs: Mapping[str, Any], place: str) -> None:
         logs: what a train or test step of it returned.
         place: where it happened, for the message.
     """
-    failed = _failed_tasks(model, logs, _replicated(model))
+    objective = model._objective
+    failed = _failed_tasks(objective.metrics, logs, _replicated(model))
     if not failed:
         return
-    objective = model._objective
     if keras.backend.backend() == "jax":
         # Within a fit, variables have no value until they are asked for.
         model.jax_state_sync()
@@ -114,9 +145,8 @@ def check_logs(model: Any, logs: Mapping[str, Any], place: str) -> None:
     )
 
 
-def _failed_tasks(model, logs, replicated):
+def _failed_tasks(metrics, logs, replicated):
     """The losses of tasks that are not finite although they have labels, by task."""
-    metrics = model._objective.metrics
     if replicated:
         # A step's logs are one replica's, which may have met no label of a task.
         logs = metrics.tallied()

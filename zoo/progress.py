@@ -14,6 +14,8 @@ class FitProgress(keras.callbacks.Callback):
         steps: batches of an epoch.
     """
 
+    async_safe = True
+
     def __init__(self, progress: Progress, title: str, epochs: int, steps: int):
         super().__init__()
         self.progress = progress

@@ -1,11 +1,14 @@
 """Progress: where a fit is, and what of its state Keras does not save."""
 
 import dataclasses
+import threading
 import weakref
 from typing import Any
 
 import keras
 import numpy as np
+
+_REACHING = threading.Lock()
 
 
 @dataclasses.dataclass
@@ -21,6 +24,16 @@ class Place:
     epoch: int = 0
     batch: int = 0
     calls: int = 0
+
+    def begin(self, epoch: int) -> None:
+        """Is at the beginning of an epoch."""
+        self.epoch, self.batch = epoch, 0
+
+    def reach(self, batch: int) -> None:
+        """Is at a batch of the epoch; behind it already if a thread says so late."""
+        with _REACHING:
+            if batch > self.batch:
+                self.batch, self.calls = batch, self.calls + 1
 
 
 class Progress(keras.layers.Layer):

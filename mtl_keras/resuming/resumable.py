@@ -98,6 +98,8 @@ class _Holder:
 
 class _FollowProgress(keras.callbacks.Callback):
     # Before all others, so that what they save is up to date.
+    async_safe = True
+
     def __init__(self, progress: Progress, backup: Backup, position: Position | None):
         super().__init__()
         self._progress, self._backup, self._position = progress, backup, position
@@ -111,19 +113,19 @@ class _FollowProgress(keras.callbacks.Callback):
         if position and position.batch and position.epoch == epoch:
             self._progress.restore_metrics()
             return
-        self._move(epoch)
+        self._progress.place.begin(epoch)
         if position:
             self._progress.restore_generators()
 
+    def on_train_batch_begin(self, batch, logs=None):
+        # Keras may tell of the end of a step later, in a thread.
+        self._progress.place.reach(batch)
+
     def on_train_batch_end(self, batch, logs=None):
-        self._progress.place.batch = batch + 1
-        self._progress.place.calls += 1
+        self._progress.place.reach(batch + 1)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._move(epoch + 1)
-
-    def _move(self, epoch):
-        self._progress.place.epoch, self._progress.place.batch = epoch, 0
+        self._progress.place.begin(epoch + 1)
 
 
 def _is_list(callbacks):

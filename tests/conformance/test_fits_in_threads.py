@@ -1,0 +1,106 @@
+"""Where Keras reads the logs of steps in threads (JAX), we neither wait for the device nor err."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+import pytest
+
+import mtl_keras as mtl
+from mtl_keras.resuming.progress import Place
+
+STEPS, BATCH = 12, 4
+
+
+def made():
+    inputs = keras.Input((3,))
+    model = mtl.MultiTaskModel(
+        inputs,
+        {"price": keras.layers.Dense(1, name="price")(inputs)},
+        tasks=[mtl.RegressionTask("price")],
+    )
+    model.compile("sgd")
+    x = np.random.default_rng(0).normal(size=(STEPS * BATCH, 3)).astype("float32")
+    return model, x, {"price": x[:, :1].copy()}
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX keeps its state apart")
+def test_a_step_leaves_the_state_on_the_device(monkeypatch):
+    model, x, y = made()
+    synced = []
+    sync = model.jax_state_sync
+    monkeypatch.setattr(
+        type(model), "jax_state_sync", lambda self: synced.append(self._jax_state_synced) or sync()
+    )
+    model.fit(x, y, batch_size=BATCH, verbose=0)
+    # False: there was something to get back. Once, at the end of the epoch.
+    assert synced.count(False) == 1
+
+
+class Threads(keras.callbacks.Callback):
+    """Notes whether steps end in the fit's own thread."""
+
+    async_safe = True
+
+    def __init__(self):
+        super().__init__()
+        self.own = {}
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.own["fit"] = threading.current_thread() is threading.main_thread()
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.own["evaluate"] = threading.current_thread() is threading.main_thread()
+
+
+def test_our_callbacks_let_keras_read_logs_where_it_does_for_a_plain_model():
+    model, x, y = made()
+    plain = keras.Model(model.inputs, model.outputs)
+    plain.compile("sgd", "mse")
+    ours, theirs = Threads(), Threads()
+    model.fit(x, y, validation_data=(x, y), callbacks=[ours], verbose=0)
+    plain.fit(x, y["price"], validation_data=(x, y["price"]), callbacks=[theirs], verbose=0)
+    assert ours.own == theirs.own
+    assert set(ours.own) == {"fit", "evaluate"}
+
+
+def test_the_first_step_that_failed_is_named_and_nothing_is_trained_on_silently():
+    model, x, y = made()
+    x[5 * BATCH :] = np.nan
+    with pytest.raises(ValueError, match=r"'price'.*Received: nan by step 6 of `fit`, epoch 1"):
+        model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0)
+    with pytest.raises(ValueError, match=r"'price'.*Received: nan by step 6 of `evaluate`"):
+        made()[0].evaluate(x, y, batch_size=BATCH, verbose=0)
+
+
+def test_a_step_that_failed_last_stops_the_fit_at_its_epoch():
+    model, x, y = made()
+    x[-1] = np.nan
+    with pytest.raises(ValueError, match=rf"by step {STEPS} of `fit`, epoch 1"):
+        model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0, epochs=2)
+
+
+def test_progress_counts_each_step_once_however_threads_tell_of_them():
+    place = Place()
+    place.begin(3)
+    with ThreadPoolExecutor(4) as threads:
+        for batch in range(1000):
+            place.reach(batch)
+            threads.submit(place.reach, batch + 1)
+    assert place == Place(epoch=3, batch=1000, calls=1000)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras has no such steps on PyTorch")
+def test_progress_is_that_of_the_steps_done_when_a_batch_begins():
+    model, x, y = made()
+    places = []
+
+    class Save(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            place = model.progress.place
+            places.append((batch, place.batch, place.calls))
+
+    model.compile("sgd", steps_per_execution=3)
+    model.fit(x, y, batch_size=BATCH, callbacks=[Save()], verbose=0)
+    assert places == [(0, 0, 0), (3, 3, 1), (6, 6, 2), (9, 9, 3)]
