@@ -10,6 +10,10 @@ from keras import ops
 
 from mtl_keras.batches import EMPTY
 
+# Seconds to wait for a thread to look at a step. There may be none to wait for: data of unknown
+# length end after a step has begun.
+PATIENCE = 0.1
+
 
 class TrainingGuard(keras.callbacks.Callback):
     """Stops `fit` and `evaluate` with an error that names the task and the step.
@@ -22,25 +26,25 @@ class TrainingGuard(keras.callbacks.Callback):
 
     async_safe = True
 
-    def on_train_begin(self, logs=None):
-        """Starts counting."""
-        self._watched = _Watched(self.model, "fit")
+    def __init__(self):
+        super().__init__()
+        self._epoch = None
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts counting the epoch's steps."""
-        self._watched = _Watched(self.model, "fit", epoch)
+        self._epoch = _Watched(self.model, "fit", epoch)
 
     def on_train_batch_begin(self, batch, logs=None):
         """Stops if a thread has found that a step failed."""
-        self._watched.stop_if_failed()
+        self._epoch.begin()
 
     def on_train_batch_end(self, batch, logs=None):
         """Checks the step."""
-        self._watched.step(batch, logs)
+        self._epoch.step(batch, logs)
 
     def on_epoch_end(self, epoch, logs=None):
         """Checks that there were steps, and that each trained task has met labels."""
-        self._watched.finish()
+        self._epoch.finish()
         for task in self.model.tasks:
             if self.model.loss_weights[task.name] and logs.get(f"{task.name}_labels") == 0:
                 raise ValueError(
@@ -60,22 +64,23 @@ class TrainingGuard(keras.callbacks.Callback):
                 )
 
     def on_test_begin(self, logs=None):
-        """Starts counting; within a fit its epoch is checked already."""
-        self._fit = getattr(self, "_watched", None)
-        self._watched = _Watched(self.model, "evaluate")
+        """Starts counting; the epoch before, if there is one, must have been in order."""
+        if self._epoch is not None:
+            # An evaluation clears what tells a bad label from another failure.
+            self._epoch.stop_if_failed()
+        self._evaluation = _Watched(self.model, "evaluate")
 
     def on_test_batch_begin(self, batch, logs=None):
         """Stops if a thread has found that a step failed."""
-        self._watched.stop_if_failed()
+        self._evaluation.begin()
 
     def on_test_batch_end(self, batch, logs=None):
         """Checks the step."""
-        self._watched.step(batch, logs)
+        self._evaluation.step(batch, logs)
 
     def on_test_end(self, logs=None):
         """Checks that there were steps."""
-        self._watched.finish()
-        self._watched = self._fit
+        self._evaluation.finish()
 
 
 class _Watched:
@@ -87,31 +92,40 @@ class _Watched:
         # even gets the whole state back from the device, and must not where threads look at logs.
         self._metrics, self._replicated = model._objective.metrics, _replicated(model)
         self._thread = threading.get_ident()
-        self._steps, self._failed = 0, None
+        self._begun, self._ended, self._looked_at = 0, False, threading.Semaphore(0)
+        self._failed = []
+
+    def begin(self):
+        if self._failed:
+            self.stop_if_failed()
+        self._begun += 1
 
     def step(self, batch, logs):
-        self._steps += 1
-        if not _failed_tasks(self._metrics, logs, self._replicated):
-            return
-        if self._failed is None or batch < self._failed[0]:
-            self._failed = batch, logs
+        self._ended = True
+        failed = _failed_tasks(self._metrics, logs, self._replicated)
+        if failed:
+            self._failed.append((batch, logs))
+        self._looked_at.release()
         # At once, or a checkpoint would be written of it.
-        if threading.get_ident() == self._thread:
+        if failed and threading.get_ident() == self._thread:
             self.stop_if_failed()
 
+    def finish(self):
+        self.stop_if_failed()
+        if not self._ended:
+            raise ValueError(EMPTY)
+
     def stop_if_failed(self):
-        if self._failed is None:
+        # A step before the one that failed may have failed too, and its thread be later.
+        while self._begun and self._looked_at.acquire(timeout=PATIENCE):
+            self._begun -= 1
+        if not self._failed:
             return
-        batch, logs = self._failed
+        batch, logs = min(self._failed, key=lambda step: step[0])
         place = f"step {batch + 1} of `{self._where}`"
         if self._epoch is not None:
             place += f", epoch {self._epoch + 1}"
         check_logs(self._model, logs, place)
-
-    def finish(self):
-        self.stop_if_failed()
-        if not self._steps:
-            raise ValueError(EMPTY)
 
 
 def check_logs(model: Any, logs: Mapping[str, Any], place: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import mtl_keras as mtl
+from mtl_keras import guard
 from mtl_keras.resuming.progress import Place
 
 STEPS, BATCH = 12, 4
@@ -79,6 +80,34 @@ def test_a_step_that_failed_last_stops_the_fit_at_its_epoch():
     x[-1] = np.nan
     with pytest.raises(ValueError, match=rf"by step {STEPS} of `fit`, epoch 1"):
         model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0, epochs=2)
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_an_epoch_of_one_step_with_validation_is_none_without_steps(epochs):
+    model, x, y = made()
+    for _ in range(10):
+        history = model.fit(x, y, 64, epochs, validation_data=(x, y), verbose=0).history
+    assert len(history["val_price_loss"]) == epochs
+
+
+def test_a_bad_label_in_the_last_step_is_told_from_a_bad_loss_before_the_validation(monkeypatch):
+    monkeypatch.setattr(guard, "PATIENCE", 60)
+    model = mtl.MultiTaskModel(
+        inputs := keras.Input((3,)),
+        {"bought": keras.layers.Dense(1, activation="sigmoid", name="bought")(inputs)},
+        tasks=[mtl.BinaryTask("bought")],
+    )
+    model.compile("sgd")
+    x = np.zeros((STEPS * BATCH, 3), "float32")
+    good, bad = np.zeros((2, len(x), 1), "float32")
+    bad[-1] = 7
+    validated = []
+    look = keras.callbacks.LambdaCallback()
+    look.on_test_batch_begin = lambda *_: validated.append(True)
+    data = {"batch_size": BATCH, "shuffle": False, "verbose": 0, "callbacks": [look]}
+    with pytest.raises(ValueError, match=rf"'bought': labels must be.*by step {STEPS} of `fit`"):
+        model.fit(x, {"bought": bad}, validation_data=(x, {"bought": good}), **data)
+    assert not validated
 
 
 def test_progress_counts_each_step_once_however_threads_tell_of_them():
