@@ -5,8 +5,8 @@
 Trunk 499-512-256, heads 256-64-1, batch 1024, and batch 64 (from 8 tasks), where the Gramian of
 dense layers is read without their gradients; a small ResNet at 32x32, three tasks, batch 64.
 All fits of a network take turns step by step in one process, so that whatever else the machine
-does meets all alike; the table gives the median step over the median plain step (the means for
-"every 10th"), and the quartiles of the ratios of neighbouring steps. `floor` is what the K
+does meets all alike; the table gives the median and the quartiles of the ratios of neighbouring
+steps (for "every 10th" the ratio of the means). `floor` is what the K
 gradients cost at the least: one pass forward, all heads back, K times the trunk back. `--peers`
 adds TorchJD's `mtl_backward` (`pip install ".[peers]"`) over a plain PyTorch step, in a process
 of its own. Before all that each rule alone, compiled, for K x K Gramians; `--tasks --no-resnet`
@@ -182,11 +182,12 @@ def measure(network, count, steps, ways):
     plain = np.array(seconds["plain"])
     rows = []
     for name, times in seconds.items():
-        ratios = np.array(times) / plain
-        low, high = np.percentile(ratios, [25, 75])
-        # Of ten steps of "every 10th" one is long: their mean counts.
-        middle = np.mean if "every" in name else np.median
-        rows.append((name, 1000 * middle(times), middle(times) / middle(plain), low, high))
+        low, ratio, high = np.percentile(np.array(times) / plain, [25, 50, 75])
+        if "every" in name:
+            # Of ten steps one is long: their mean counts.
+            rows.append((name, 1000 * np.mean(times), np.mean(times) / np.mean(plain), None, None))
+        else:
+            rows.append((name, 1000 * np.median(times), ratio, low, high))
     if keras.backend.backend() == "tensorflow":
         model = build(network, count, WAYS["K gradients"])
         floor = floor_seconds(model, x, y, steps)
@@ -336,8 +337,7 @@ PEERS = textwrap.dedent(
     out = []
     for name, times in seconds.items():
         times = np.array(times[2:])
-        low, high = np.percentile(times / plain, [25, 75])
-        ratio = np.median(times) / np.median(plain)
+        low, ratio, high = np.percentile(times / plain, [25, 50, 75])
         out.append((f"TorchJD {name}", 1000 * np.median(times), ratio, low, high))
     json.dump(out, sys.stdout)
     """
