@@ -82,6 +82,21 @@ def test_a_step_that_failed_last_stops_the_fit_at_its_epoch():
         model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0, epochs=2)
 
 
+def test_of_steps_that_failed_the_first_is_named_whichever_is_looked_at_first():
+    model, _, _ = made()
+    watching = guard.TrainingGuard()
+    watching.set_model(model)
+    watching.on_epoch_begin(0)
+    logs = {"price_loss": np.nan, "price_labels": 1.0}
+    for batch in range(3):
+        watching.on_train_batch_begin(batch)
+    with ThreadPoolExecutor(1) as thread:
+        for batch in (2, 0, 1):
+            thread.submit(watching.on_train_batch_end, batch, logs).result()
+    with pytest.raises(ValueError, match="by step 1 of `fit`, epoch 1"):
+        watching.on_train_batch_begin(3)
+
+
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_an_epoch_of_one_step_with_validation_is_none_without_steps(epochs):
     model, x, y = made()
