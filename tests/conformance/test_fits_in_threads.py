@@ -1,6 +1,7 @@
 """Where Keras reads the logs of steps in threads (JAX), we neither wait for the device nor err."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -82,7 +83,8 @@ def test_a_step_that_failed_last_stops_the_fit_at_its_epoch():
         model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0, epochs=2)
 
 
-def test_of_steps_that_failed_the_first_is_named_whichever_is_looked_at_first():
+def test_of_steps_that_failed_the_first_is_named_whichever_is_looked_at_first(monkeypatch):
+    monkeypatch.setattr(guard, "PATIENCE", 60)
     model, _, _ = made()
     watching = guard.TrainingGuard()
     watching.set_model(model)
@@ -91,10 +93,12 @@ def test_of_steps_that_failed_the_first_is_named_whichever_is_looked_at_first():
     for batch in range(3):
         watching.on_train_batch_begin(batch)
     with ThreadPoolExecutor(1) as thread:
-        for batch in (2, 0, 1):
-            thread.submit(watching.on_train_batch_end, batch, logs).result()
-    with pytest.raises(ValueError, match="by step 1 of `fit`, epoch 1"):
-        watching.on_train_batch_begin(3)
+        thread.submit(watching.on_train_batch_end, 2, logs).result()
+        thread.submit(time.sleep, 0.2)
+        for batch in (0, 1):
+            thread.submit(watching.on_train_batch_end, batch, logs)
+        with pytest.raises(ValueError, match="by step 1 of `fit`, epoch 1"):
+            watching.on_train_batch_begin(3)
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
