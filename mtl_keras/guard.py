@@ -10,9 +10,9 @@ from keras import ops
 
 from mtl_keras.batches import EMPTY
 
-# Seconds to wait for a thread to look at a step. There may be none to wait for: data of unknown
-# length end after a step has begun.
-PATIENCE = 0.1
+# Seconds that a fit which has failed waits for threads, to name the first step that did. There may
+# be no thread to wait for: data of unknown length end after a step has begun.
+PATIENCE = 1.0
 
 
 class TrainingGuard(keras.callbacks.Callback):
@@ -32,7 +32,7 @@ class TrainingGuard(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts counting the epoch's steps."""
-        self._epoch = _Watched(self.model, "fit", epoch)
+        self._epoch = _Steps(self.model, "fit", epoch)
 
     def on_train_batch_begin(self, batch, logs=None):
         """Stops if a thread has found that a step failed."""
@@ -66,9 +66,8 @@ class TrainingGuard(keras.callbacks.Callback):
     def on_test_begin(self, logs=None):
         """Starts counting; the epoch before, if there is one, must have been in order."""
         if self._epoch is not None:
-            # An evaluation clears what tells a bad label from another failure.
-            self._epoch.stop_if_failed()
-        self._evaluation = _Watched(self.model, "evaluate")
+            self._epoch.check_tally()
+        self._evaluation = _Steps(self.model, "evaluate")
 
     def on_test_batch_begin(self, batch, logs=None):
         """Stops if a thread has found that a step failed."""
@@ -83,7 +82,7 @@ class TrainingGuard(keras.callbacks.Callback):
         self._evaluation.finish()
 
 
-class _Watched:
+class _Steps:
     """The steps of an epoch, or of an evaluation."""
 
     def __init__(self, model, where, epoch=None):
@@ -97,25 +96,31 @@ class _Watched:
 
     def begin(self):
         if self._failed:
-            self.stop_if_failed()
+            self._stop()
         self._begun += 1
 
     def step(self, batch, logs):
         self._ended = True
-        failed = _failed_tasks(self._metrics, logs, self._replicated)
+        failed = _failed_tasks(self._metrics, self._metrics.tallied() if self._replicated else logs)
         if failed:
             self._failed.append((batch, logs))
         self._looked_at.release()
         # At once, or a checkpoint would be written of it.
         if failed and threading.get_ident() == self._thread:
-            self.stop_if_failed()
+            self._stop()
+
+    def check_tally(self):
+        # An evaluation clears it, which tells a bad label from a loss that is not finite otherwise.
+        if _failed_tasks(self._metrics, self._metrics.tallied()):
+            self._stop()
 
     def finish(self):
-        self.stop_if_failed()
+        if self._failed:
+            self._stop()
         if not self._ended:
             raise ValueError(EMPTY)
 
-    def stop_if_failed(self):
+    def _stop(self):
         # A step before the one that failed may have failed too, and its thread be later.
         while self._begun and self._looked_at.acquire(timeout=PATIENCE):
             self._begun -= 1
@@ -137,7 +142,10 @@ def check_logs(model: Any, logs: Mapping[str, Any], place: str) -> None:
         place: where it happened, for the message.
     """
     objective = model._objective
-    failed = _failed_tasks(objective.metrics, logs, _replicated(model))
+    if _replicated(model):
+        # A step's logs are one replica's, which may have met no label of a task.
+        logs = objective.metrics.tallied()
+    failed = _failed_tasks(objective.metrics, logs)
     if not failed:
         return
     if keras.backend.backend() == "jax":
@@ -159,13 +167,10 @@ def check_logs(model: Any, logs: Mapping[str, Any], place: str) -> None:
     )
 
 
-def _failed_tasks(metrics, logs, replicated):
+def _failed_tasks(metrics, logs):
     """The losses of tasks that are not finite although they have labels, by task."""
-    if replicated:
-        # A step's logs are one replica's, which may have met no label of a task.
-        logs = metrics.tallied()
     failed = {}
-    for name, (loss, labels) in metrics.keys.items():
+    for name, (loss, labels) in metrics.log_keys.items():
         value = float(logs.get(loss, 0.0))
         # A row that no task owns makes their number NaN too.
         if not math.isfinite(value) and float(logs.get(labels, 0.0)) != 0:

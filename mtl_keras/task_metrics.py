@@ -26,13 +26,13 @@ class TaskMetrics(keras.metrics.Metric):
         self.children = [m for pairs in self.by_task.values() for m, _ in pairs]
         self.score = score
         # Of the loss and the number of labels, by task.
-        self.keys = {task.name: (f"{task.name}_loss", f"{task.name}_labels") for task in tasks}
+        self.log_keys = {task.name: (f"{task.name}_loss", f"{task.name}_labels") for task in tasks}
         self._check_keys()
         # A column a task: loss sum, labels, then violations by kind.
         self.tally = self.add_variable((2 + len(VIOLATIONS), len(tasks)), "zeros", name="tally")
 
     def _check_keys(self):
-        keys = ["score", *(key for pair in self.keys.values() for key in pair)]
+        keys = ["score", *(key for pair in self.log_keys.values() for key in pair)]
         keys += [f"{n}_{m.name}" for n, pairs in self.by_task.items() for m, _ in pairs]
         repeated = sorted({key for key in keys if keys.count(key) > 1})
         if repeated:
@@ -83,7 +83,7 @@ class TaskMetrics(keras.metrics.Metric):
         report = {}
         for task, row in zip(self.tasks, rows.T, strict=True):
             invalid = row[2:].sum()
-            loss, labels = self.keys[task.name]
+            loss, labels = self.log_keys[task.name]
             report[loss] = math.nan if invalid else float(row[0])
             report[labels] = float(row[1] + invalid)
         return report

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+# Not in a `Place`: a lock cannot be copied.
 _REACHING = threading.Lock()
 
 

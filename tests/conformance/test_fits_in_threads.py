@@ -67,7 +67,7 @@ def test_our_callbacks_let_keras_read_logs_where_it_does_for_a_plain_model():
     assert set(ours.own) == {"fit", "evaluate"}
 
 
-def test_the_first_step_that_failed_is_named_and_nothing_is_trained_on_silently():
+def test_the_first_step_that_failed_is_named():
     model, x, y = made()
     x[5 * BATCH :] = np.nan
     with pytest.raises(ValueError, match=r"'price'.*Received: nan by step 6 of `fit`, epoch 1"):
@@ -99,6 +99,20 @@ def test_of_steps_that_failed_the_first_is_named_whichever_is_looked_at_first(mo
             thread.submit(watching.on_train_batch_end, batch, logs)
         with pytest.raises(ValueError, match="by step 1 of `fit`, epoch 1"):
             watching.on_train_batch_begin(3)
+
+
+def test_nothing_waits_for_a_step_that_never_ends(monkeypatch):
+    # Data of unknown length begin one more. Who waited would meet this.
+    monkeypatch.setattr(guard, "PATIENCE", "no number of seconds")
+    model, x, y = made()
+
+    def batches():
+        for start in range(0, len(x), BATCH):
+            yield x[start : start + BATCH], {"price": y["price"][start : start + BATCH]}
+
+    for _ in range(3):
+        model.fit(batches(), validation_data=batches(), verbose=0)
+    assert np.isfinite(model.evaluate(batches(), verbose=0, return_dict=True)["price_loss"])
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
