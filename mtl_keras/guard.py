@@ -104,9 +104,12 @@ class _Steps:
         failed = _failed_tasks(self._metrics, self._metrics.tallied() if self._replicated else logs)
         if failed:
             self._failed.append((batch, logs))
-        self._looked_at.release()
+        if threading.get_ident() != self._thread:
+            self._looked_at.release()
+            return
+        self._begun -= 1
         # At once, or a checkpoint would be written of it.
-        if failed and threading.get_ident() == self._thread:
+        if failed:
             self._stop()
 
     def check_tally(self):

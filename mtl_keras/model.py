@@ -22,6 +22,7 @@ from mtl_keras.layers.layer_metric import LayerMetric
 from mtl_keras.metrics import TaskScore
 from mtl_keras.objective import Objective
 from mtl_keras.optimizers import PerPart
+from mtl_keras.packed_logs import packed, unpacked
 from mtl_keras.resuming.resumable import Resumable
 from mtl_keras.sharing import Sharing
 from mtl_keras.soft_sharing import SoftSharing
@@ -233,6 +234,12 @@ class MultiTaskModel(Changeable, Exportable, Resumable, keras.Model):
         if self.soft_sharing.follows_updates:
             return training_step.followed(self, result, self.soft_sharing.follow_update)
         return result
+
+    def _make_function(self, step_function, **options):
+        # Keras's own hook: what runs a train or a test step on an iterator.
+        if keras.backend.backend() != "tensorflow":
+            return super()._make_function(step_function, **options)
+        return unpacked(super()._make_function(packed(step_function)))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the tasks' metrics and returns all of the model's."""
